@@ -1,0 +1,1 @@
+"""What any process needs, and that knows nothing of vehicles."""

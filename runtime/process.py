@@ -1,0 +1,84 @@
+"""How a process lives: one event loop, signals that ask it to stop, one line when a person must mend something."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from typing import NoReturn
+
+import structlog
+import uvloop
+
+from runtime import logs
+from runtime.problems import FatalError
+from runtime.settings import CommonSettings
+
+log = structlog.get_logger()
+
+
+class Stop:
+    """Asked to stop: set once, by a signal or by the process itself."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    def set(self) -> None:
+        """Asks. Asking again changes nothing."""
+        self._event.set()
+
+    def is_set(self) -> bool:
+        """Whether it was asked."""
+        return self._event.is_set()
+
+    async def wait(self) -> None:
+        """Returns when asked."""
+        await self._event.wait()
+
+    async def wait_for(self, seconds: float) -> bool:
+        """Waits at most so long; returns whether it was asked."""
+        try:
+            await asyncio.wait_for(self._event.wait(), seconds)
+        except TimeoutError:
+            return False
+        return True
+
+
+def _fatal_of(error: BaseException) -> FatalError | None:
+    """The first FatalError in an error or a group of errors, if all of them are."""
+    if isinstance(error, FatalError):
+        return error
+    if isinstance(error, BaseExceptionGroup):
+        found = [_fatal_of(each) for each in error.exceptions]
+        return next(iter(found)) if all(found) else None
+    return None
+
+
+async def _supervise(main: Callable[[Stop], Awaitable[None]]) -> None:
+    stop = Stop()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await main(stop)
+
+
+def run(name: str, main: Callable[[Stop], Awaitable[None]], settings: CommonSettings) -> NoReturn:
+    """Runs `main` until it returns, then exits: 0 when asked to stop, 1 on a FatalError, 70 on a bug.
+
+    A bug is not caught to go on: the traceback is logged, the process ends, and whoever supervises it starts it again.
+    """
+    logs.configure(settings.log_level, json=settings.log_json, process=name)
+    try:
+        uvloop.run(_supervise(main))
+    except BaseException as error:  # noqa: BLE001 - the last line of the process: it reports and exits, it never goes on
+        fatal = _fatal_of(error)
+        if fatal is not None:
+            log.error("cannot go on", reason=str(fatal))
+            sys.exit(1)
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            raise
+        log.exception("crashed", error=repr(error))
+        sys.exit(70)
+    log.info("stopped")
+    sys.exit(0)
