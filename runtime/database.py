@@ -1,0 +1,130 @@
+"""SQL for any process: SQLite (aiosqlite) on one machine, MariaDB or MySQL (asyncmy) in production; the URL chooses.
+
+A repository takes a `ReadConnection` or a `WriteConnection`: two types over one SQLAlchemy connection, so that mypy
+refuses a write in a place that was only given a read. Every write is one transaction, from `write` to the end of its
+block. The schema is the business of `runtime/migrations.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import Any, Final, NewType
+
+from sqlalchemy import BigInteger, Connection, Integer, Table, event
+from sqlalchemy.dialects import mysql, sqlite
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.sql.dml import Insert
+
+ReadConnection = NewType("ReadConnection", AsyncConnection)
+WriteConnection = NewType("WriteConnection", ReadConnection)
+
+SQLITE_BUSY_TIMEOUT_MS: Final = 10_000
+"""How long a SQLite writer waits for another process's transaction before it fails."""
+
+POOL_SIZE: Final = 8
+POOL_RECYCLE_S: Final = 1_800
+"""Servers close idle connections (MariaDB after 8 hours, proxies much sooner); ours are younger than that."""
+
+TABLE_OPTIONS: Final[dict[str, Any]] = {
+    "mysql_engine": "InnoDB",
+    "mysql_charset": "utf8mb4",
+    "mysql_collate": "utf8mb4_bin",
+    "mariadb_engine": "InnoDB",
+    "mariadb_charset": "utf8mb4",
+    "mariadb_collate": "utf8mb4_bin",
+}
+"""For every `Table` and `op.create_table`: identifiers compare by their bytes, as they do in SQLite. MariaDB's default
+collation would take `Truck-1` and `truck-1` for one."""
+
+AutoNumber: Final = BigInteger().with_variant(Integer, "sqlite")
+"""For an `autoincrement=True` primary key: SQLite counts only columns of the type INTEGER, which hold 64 bits there."""
+
+_WRITES: Final = "drover_writes"
+
+
+def create_engine(url: str) -> AsyncEngine:
+    """An engine for `sqlite+aiosqlite:///path` or `mysql+asyncmy://user:password@host:port/database`.
+
+    Connects on first use only. SQLite: write-ahead log with every commit synced to disk, foreign keys on.
+    MariaDB: utf8mb4, READ COMMITTED, connections tested before use. Raises ValueError for another scheme.
+    """
+    parsed = make_url(url)
+    if parsed.drivername == "sqlite+aiosqlite":
+        engine = create_async_engine(parsed)
+        event.listen(engine.sync_engine, "connect", _prepare_sqlite)
+        event.listen(engine.sync_engine, "begin", _begin_sqlite)
+        return engine
+    if parsed.drivername in {"mysql+asyncmy", "mariadb+asyncmy"}:
+        return create_async_engine(
+            parsed.update_query_dict({"charset": "utf8mb4"}),
+            isolation_level="READ COMMITTED",
+            pool_size=POOL_SIZE,
+            max_overflow=0,
+            pool_pre_ping=True,
+            pool_recycle=POOL_RECYCLE_S,
+        )
+    raise ValueError(f"database URL: {parsed.drivername!r} is neither sqlite+aiosqlite nor mysql+asyncmy")
+
+
+def _prepare_sqlite(driver_connection: Any, _record: object) -> None:
+    # None: the driver begins nothing by itself, so that DDL and reads belong to our transactions too.
+    driver_connection.isolation_level = None
+    cursor = driver_connection.cursor()
+    # First the patience, then what may need it: two processes that open a new file at once both set its journal mode.
+    cursor.execute(f"PRAGMA busy_timeout = {SQLITE_BUSY_TIMEOUT_MS}")
+    cursor.execute("PRAGMA journal_mode = WAL")
+    # WAL with NORMAL may lose the last commits on power failure; what we commit has been acknowledged to a device.
+    cursor.execute("PRAGMA synchronous = FULL")
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A deferred transaction that reads and then writes fails at once, without waiting, when another process wrote in
+    # between; so whoever will write takes the write lock first.
+    writes = connection.get_execution_options().get(_WRITES, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+@asynccontextmanager
+async def read(engine: AsyncEngine) -> AsyncIterator[ReadConnection]:
+    """One consistent look: a connection whose transaction is rolled back at the end."""
+    async with engine.connect() as connection:
+        yield ReadConnection(connection)
+
+
+@asynccontextmanager
+async def write(engine: AsyncEngine) -> AsyncIterator[WriteConnection]:
+    """One transaction: committed when the block ends, rolled back when it raises."""
+    async with engine.connect() as connection:
+        await connection.execution_options(**{_WRITES: True})
+        async with connection.begin():
+            yield WriteConnection(ReadConnection(connection))
+
+
+def insert_ignore(table: Table, dialect_name: str) -> Insert:
+    """An INSERT that leaves a row alone whose key is there already. `dialect_name` is `connection.dialect.name`.
+
+    Its `rowcount` counts the new rows on SQLite, and all rows on MariaDB. Not `INSERT IGNORE`, which also swallows
+    values cut short and broken foreign keys, and costs a SHOW WARNINGS for each duplicate.
+    """
+    if dialect_name == "sqlite":
+        return sqlite.insert(table).on_conflict_do_nothing()
+    key = next(iter(table.primary_key.columns))
+    return mysql.insert(table).on_duplicate_key_update({key.name: key})
+
+
+def upsert(table: Table, dialect_name: str, *, columns: Iterable[str] | None = None) -> Insert:
+    """An INSERT that, where the primary key is there already, sets `columns` (all outside of the key by default).
+
+    On MariaDB any unique key counts, not only the primary one.
+    """
+    keys = [column.name for column in table.primary_key.columns]
+    names = [column.name for column in table.columns if column.name not in keys] if columns is None else list(columns)
+    if dialect_name == "sqlite":
+        lite = sqlite.insert(table)
+        return lite.on_conflict_do_update(index_elements=keys, set_={name: lite.excluded[name] for name in names})
+    maria = mysql.insert(table)
+    return maria.on_duplicate_key_update({name: maria.inserted[name] for name in names})

@@ -1,0 +1,81 @@
+"""Brings a database to the schema of the running code: `await migrate(url, "services.shipment")`.
+
+The migration scripts are found in the package's folder `migrations/`, installed or not; there is no alembic.ini. Every
+process migrates its own database as it starts; where two start at once, one does the work while the other waits.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from alembic import command
+from alembic.config import Config
+from alembic.util.exc import CommandError
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from runtime.database import create_engine, write
+from runtime.problems import FatalError
+
+MIGRATION_WAIT_S: Final = 120
+"""How long to wait on MariaDB for another process that is migrating the same database."""
+
+
+class DatabaseUnusableError(FatalError):
+    """The database cannot be reached, is newer than the code, or stays locked by another migration."""
+
+
+async def migrate(url: str, package: str) -> None:
+    """Runs the scripts of `<package>/migrations/versions` that the database has not seen, up to the newest.
+
+    On SQLite all of them are one transaction. MariaDB commits after each statement that changes the schema, so scripts
+    say `if_not_exists=True`, and a run cut short is repeated. Raises DatabaseUnusableError; a script that fails is a bug.
+    """
+    engine = create_engine(url)
+    try:
+        await _reach(engine)
+        async with write(engine) as connection:
+            await connection.run_sync(_upgrade, package)
+    except CommandError as error:
+        raise DatabaseUnusableError(f"database of {package}: {error}; is it from a newer version of Drover?") from error
+    finally:
+        await engine.dispose()
+
+
+async def _reach(engine: AsyncEngine) -> None:
+    try:
+        async with engine.connect():
+            pass
+    except (DBAPIError, OSError) as error:
+        reason = error.orig if isinstance(error, DBAPIError) else error
+        where = engine.url.render_as_string(hide_password=True)
+        raise DatabaseUnusableError(f"cannot open the database {where}: {reason}") from error
+
+
+def _upgrade(connection: Connection, package: str) -> None:
+    config = config_of(package)
+    config.attributes["connection"] = connection
+    if connection.dialect.name == "sqlite":
+        command.upgrade(config, "head")  # BEGIN IMMEDIATE holds others off
+        return
+    # Notes ("name ignored for primary key") are not warnings; the driver would log each.
+    connection.execute(text("SET SESSION sql_notes = 0"))
+    # A lock of the server, by name: of the session, not of the transaction, and gone with it when we die.
+    name = {"name": f"drover:migrate:{package}"[:64], "wait_s": MIGRATION_WAIT_S}
+    if connection.execute(text("SELECT GET_LOCK(:name, :wait_s)"), name).scalar() != 1:
+        raise DatabaseUnusableError(
+            f"another process has been migrating the database of {package} for {MIGRATION_WAIT_S} s"
+        )
+    try:
+        command.upgrade(config, "head")
+    finally:
+        connection.execute(text("SELECT RELEASE_LOCK(:name)"), {"name": name["name"]})
+
+
+def config_of(package: str) -> Config:
+    """Alembic's configuration for the scripts of `package`."""
+    config = Config()
+    config.set_main_option("script_location", f"{package}:migrations")
+    config.set_main_option("path_separator", "os")
+    return config
