@@ -87,10 +87,11 @@ class RedisStreamLog:
     async def check_partitions(self) -> None:
         """Writes down the number of partitions, once for all. Raises FatalError when it was another."""
         await self._client.set(_COUNT_KEY, self.partitions, nx=True)
-        stored = int(await self._client.get(_COUNT_KEY))
+        stored = int(await self._client.get(_COUNT_KEY) or 0)
         if stored != self.partitions:
             raise FatalError(
-                f"the telemetry log has {stored} partitions, the settings say {self.partitions}: set partitions = {stored}"
+                f"the telemetry log has {stored} partitions, the settings say {self.partitions}: "
+                f"set partitions = {stored}"
             )
 
     async def append(self, entries: Sequence[Append]) -> list[str]:
@@ -112,9 +113,7 @@ class RedisStreamLog:
             flat = rows[0] if isinstance(found, dict) and rows and isinstance(rows[0], list) else rows
             for raw_offset, fields in flat:
                 offset = raw_offset.decode()
-                entries.append(
-                    Entry(partition, offset, offset_key(offset)[0] * 1000, int(fields[b"k"]), fields[b"b"])
-                )
+                entries.append(Entry(partition, offset, offset_key(offset)[0] * 1000, int(fields[b"k"]), fields[b"b"]))
         return entries
 
     async def end(self, partition: int) -> str:

@@ -1,4 +1,4 @@
-"""Domain errors: small classes that carry data. `grpc_server` turns them into status codes, the gateway into HTTP problems."""
+"""Domain errors: small classes that carry data. `grpc_server` makes status codes of them, the gateway HTTP problems."""
 
 from __future__ import annotations
 
@@ -73,7 +73,8 @@ class Exhausted(Problem):
 
 
 BY_KIND: dict[Kind, type[Problem]] = {
-    problem.kind: problem for problem in (NotFound, Invalid, Conflict, Forbidden, Unauthenticated, Unavailable, Exhausted)
+    problem.kind: problem
+    for problem in (NotFound, Invalid, Conflict, Forbidden, Unauthenticated, Unavailable, Exhausted)
 }
 
 

@@ -71,10 +71,10 @@ def run(name: str, main: Callable[[Stop], Awaitable[None]], settings: CommonSett
     logs.configure(settings.log_level, json=settings.log_json, process=name)
     try:
         uvloop.run(_supervise(main))
-    except BaseException as error:  # noqa: BLE001 - the last line of the process: it reports and exits, it never goes on
+    except BaseException as error:
         fatal = _fatal_of(error)
         if fatal is not None:
-            log.error("cannot go on", reason=str(fatal))
+            log.error("cannot go on", reason=str(fatal))  # noqa: TRY400 - a person reads one line, not a traceback
             sys.exit(1)
         if isinstance(error, KeyboardInterrupt | SystemExit):
             raise

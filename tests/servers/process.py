@@ -1,0 +1,88 @@
+"""A server of its own for a test: started on a free port, in a temporary folder, stopped with everything it started."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+
+
+def free_port() -> int:
+    """A TCP port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def executable(name: str) -> str:
+    """The path of a server program. Fails, with what to do, when it is missing: a missing server is never a skip."""
+    found = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
+    if found is None:
+        raise RuntimeError(f"{name} is not installed: run `make setup-servers`, or see README.md")
+    return found
+
+
+def _die_with_parent() -> None:
+    """In the child: a killed test run leaves no servers behind (Linux)."""
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+
+class ServerProcess:
+    """One server program. `ready` says whether it answers; `start` again after `kill` uses the same port and folder."""
+
+    def __init__(self, command: Sequence[str], folder: pathlib.Path, ready: Callable[[], bool]) -> None:
+        self.command = list(command)
+        self.folder = folder
+        self.log = folder / "server.log"
+        self._ready = ready
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, seconds: float = 60.0) -> None:
+        """Returns when the server answers. Raises RuntimeError with the end of its log when it does not."""
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self.command, stdout=log, stderr=log, cwd=self.folder, preexec_fn=_die_with_parent
+            )
+        deadline = time.monotonic() + seconds
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                self.kill()
+                raise RuntimeError(f"{self.command[0]} did not start:\n{self.log.read_text(errors='replace')[-3000:]}")
+            time.sleep(0.03)
+
+    def _answers(self) -> bool:
+        try:
+            return self._ready()
+        except OSError:
+            return False
+
+    @property
+    def pid(self) -> int:
+        """The running process."""
+        assert self._process is not None
+        return self._process.pid
+
+    def kill(self) -> None:
+        """As by kill -9."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def stop(self) -> None:
+        """Asks it to stop, and insists after ten seconds."""
+        if self._process is None:
+            return
+        self._process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(10)
+        self.kill()
