@@ -9,6 +9,7 @@ import dataclasses
 import enum
 import os
 import pathlib
+import tempfile
 import time
 from typing import Final
 
@@ -118,15 +119,15 @@ def load_or_create_keys(data_dir: pathlib.Path) -> KeyPair:
             pem = Ed25519PrivateKey.generate().private_bytes(
                 serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
             )
-            draft = data_dir / f"token.key.{os.getpid()}"
-            draft.touch(mode=0o600)
-            draft.write_bytes(pem)
+            handle, draft = tempfile.mkstemp(prefix="token.key.", dir=data_dir)  # readable by the owner only
+            with os.fdopen(handle, "wb") as file:
+                file.write(pem)
             try:
                 os.link(draft, path)  # fails when another process was first: then its key holds
             except FileExistsError:
                 pass
             finally:
-                draft.unlink()
+                pathlib.Path(draft).unlink()
         key = serialization.load_pem_private_key(path.read_bytes(), None)
     except OSError as error:
         raise FatalError(f"cannot use the key {path}: {error.strerror}") from error

@@ -47,7 +47,8 @@ class MariaDb(ServerProcess):
         done = self.sql(
             "DROP DATABASE IF EXISTS drover; CREATE DATABASE drover CHARACTER SET utf8mb4;"
             "CREATE USER IF NOT EXISTS drover@'%' IDENTIFIED BY 'drover'; GRANT ALL ON drover.* TO drover@'%';"
-            "CREATE USER IF NOT EXISTS drover@localhost IDENTIFIED BY 'drover'; GRANT ALL ON drover.* TO drover@localhost;"
+            "CREATE USER IF NOT EXISTS drover@localhost IDENTIFIED BY 'drover';"
+            "GRANT ALL ON drover.* TO drover@localhost;"
         )
         assert done.returncode == 0, done.stderr
         return self.url

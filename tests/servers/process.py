@@ -51,7 +51,11 @@ class ServerProcess:
         """Returns when the server answers. Raises RuntimeError with the end of its log when it does not."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                self.command, stdout=log, stderr=log, cwd=self.folder, preexec_fn=_die_with_parent
+                self.command,
+                stdout=log,
+                stderr=log,
+                cwd=self.folder,
+                preexec_fn=_die_with_parent,  # noqa: PLW1509 - one system call, no lock taken
             )
         deadline = time.monotonic() + seconds
         while not self._answers():

