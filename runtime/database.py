@@ -2,20 +2,26 @@
 
 A repository takes a `ReadConnection` or a `WriteConnection`: two types over one SQLAlchemy connection, so that mypy
 refuses a write in a place that was only given a read. Every write is one transaction, from `write` to the end of its
-block. The schema is the business of `runtime/migrations.py`.
+block. A database that is away, busy or full is the Problem `Unavailable`: trying the whole block again may help.
+The schema is the business of `runtime/migrations.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+import sqlite3
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final, NewType
 
 from sqlalchemy import BigInteger, Connection, Integer, Table, event
 from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.sql.dml import Insert
+
+from runtime.problems import Unavailable
 
 ReadConnection = NewType("ReadConnection", AsyncConnection)
 WriteConnection = NewType("WriteConnection", ReadConnection)
@@ -40,6 +46,11 @@ collation would take `Truck-1` and `truck-1` for one."""
 
 AutoNumber: Final = BigInteger().with_variant(Integer, "sqlite")
 """For an `autoincrement=True` primary key: SQLite counts only columns of the type INTEGER, which hold 64 bits there."""
+
+AWAY_MARIADB: Final = frozenset({1040, 1053, 1205, 1213, 1927, 2002, 2003, 2006, 2013, 2014})
+"""Error numbers of a server that is away, stopping, full of connections, or that broke a deadlock at our cost."""
+
+AWAY_SQLITE: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL})
 
 _WRITES: Final = "drover_writes"
 
@@ -90,18 +101,43 @@ def _begin_sqlite(connection: Connection) -> None:
 
 @asynccontextmanager
 async def read(engine: AsyncEngine) -> AsyncIterator[ReadConnection]:
-    """One consistent look: a connection whose transaction is rolled back at the end."""
-    async with engine.connect() as connection:
-        yield ReadConnection(connection)
+    """One consistent look: a connection whose transaction is rolled back at the end. Raises Unavailable."""
+    with _away_is_unavailable():
+        async with engine.connect() as connection:
+            yield ReadConnection(connection)
 
 
 @asynccontextmanager
 async def write(engine: AsyncEngine) -> AsyncIterator[WriteConnection]:
-    """One transaction: committed when the block ends, rolled back when it raises."""
-    async with engine.connect() as connection:
-        await connection.execution_options(**{_WRITES: True})
-        async with connection.begin():
-            yield WriteConnection(ReadConnection(connection))
+    """One transaction: committed when the block ends, rolled back when it raises. Raises Unavailable.
+
+    When the connection is lost during the commit itself, nobody knows whether it took place: a block that is tried
+    again must be harmless the second time.
+    """
+    with _away_is_unavailable():
+        async with engine.connect() as connection:
+            await connection.execution_options(**{_WRITES: True})
+            async with connection.begin():
+                yield WriteConnection(ReadConnection(connection))
+
+
+@contextmanager
+def _away_is_unavailable() -> Iterator[None]:
+    try:
+        yield
+    except DBAPIError as error:
+        if error.connection_invalidated or is_away(error.orig):
+            raise Unavailable(f"the database does not answer: {error.orig}", code="database_unavailable") from error
+        raise
+    except PoolTimeoutError as error:
+        raise Unavailable("all database connections are in use", code="database_unavailable") from error
+
+
+def is_away(error: BaseException | None) -> bool:
+    """Whether a driver's error says that the database, not the statement, is the trouble."""
+    if isinstance(error, sqlite3.Error):
+        return (getattr(error, "sqlite_errorcode", 0) & 0xFF) in AWAY_SQLITE
+    return error is not None and bool(error.args) and error.args[0] in AWAY_MARIADB
 
 
 def insert_ignore(table: Table, dialect_name: str) -> Insert:

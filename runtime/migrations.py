@@ -30,7 +30,7 @@ async def migrate(url: str, package: str) -> None:
     """Runs the scripts of `<package>/migrations/versions` that the database has not seen, up to the newest.
 
     On SQLite all of them are one transaction. MariaDB commits after each statement that changes the schema, so scripts
-    say `if_not_exists=True`, and a run cut short is repeated. Raises DatabaseUnusableError; a script that fails is a bug.
+    say `if_not_exists=True`, and a run cut short is repeated. Raises DatabaseUnusableError; a failing script is a bug.
     """
     engine = create_engine(url)
     try:
@@ -59,8 +59,6 @@ def _upgrade(connection: Connection, package: str) -> None:
     if connection.dialect.name == "sqlite":
         command.upgrade(config, "head")  # BEGIN IMMEDIATE holds others off
         return
-    # Notes ("name ignored for primary key") are not warnings; the driver would log each.
-    connection.execute(text("SET SESSION sql_notes = 0"))
     # A lock of the server, by name: of the session, not of the transaction, and gone with it when we die.
     name = {"name": f"drover:migrate:{package}"[:64], "wait_s": MIGRATION_WAIT_S}
     if connection.execute(text("SELECT GET_LOCK(:name, :wait_s)"), name).scalar() != 1:
