@@ -26,9 +26,7 @@ from tracking_core.columns import (
 
 _MAGIC: Final = b"DRB1"
 _HEADER: Final = struct.Struct("<4sIIII4x")
-_DTYPES: Final = tuple(
-    np.dtype(code).newbyteorder("<") for code in (*POSITION_DTYPES, *SENSOR_DTYPES, *TAG_DTYPES)
-)
+_DTYPES: Final = tuple(np.dtype(code).newbyteorder("<") for code in (*POSITION_DTYPES, *SENSOR_DTYPES, *TAG_DTYPES))
 
 
 class EntryKind(enum.IntEnum):
@@ -69,9 +67,7 @@ def unpack(block: bytes) -> Readings:
     if magic != _MAGIC:
         raise DamagedBlockError(f"a block begins with {_MAGIC!r}, this with {magic!r}")
     counts = [positions] * len(POSITION_DTYPES) + [sensors] * len(SENSOR_DTYPES) + [tags] * len(TAG_DTYPES)
-    expected = _HEADER.size + sum(
-        (n * dtype.itemsize + 7) // 8 * 8 for n, dtype in zip(counts, _DTYPES, strict=True)
-    )
+    expected = _HEADER.size + sum((n * dtype.itemsize + 7) // 8 * 8 for n, dtype in zip(counts, _DTYPES, strict=True))
     if len(block) != expected:
         raise DamagedBlockError(f"the counts ask for {expected} bytes, there are {len(block)}")
     if zlib.crc32(memoryview(block)[_HEADER.size :]) != checksum:

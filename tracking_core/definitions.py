@@ -1,0 +1,122 @@
+"""What people define and the engine obeys; the pure twins of `drover.tracking.v1.DefinitionChange`.
+
+Versions of one id only grow, also past a deletion: a put whose version is not above the last one seen for that id
+(deletions count) changes nothing, so that a log may repeat a definition.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+
+from geofence.definition import FenceDefinition
+from tracking_core.columns import F64
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceIdentity:
+    """Who a device number is."""
+
+    number: int
+    tenant: str
+    device_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class SensorLimit:
+    """Bounds for one quantity of one device, on every probe of it. A bound that is None does not exist."""
+
+    tenant: str
+    limit_id: str
+    device: int
+    quantity: int
+    """A number of `drover.telemetry.v1.Quantity`."""
+    minimum: float | None
+    maximum: float | None
+    hysteresis: float = 0.0
+    """How far back inside a sample must lie to end an excursion."""
+    minimum_duration_us: int = 0
+    """How long samples must stay outside before an excursion opens."""
+    version: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class RouteStop:
+    """A planned stop."""
+
+    stop_id: str
+    longitude_deg: float
+    latitude_deg: float
+    planned_arrival_us: int | None = None
+    service_time_us: int = 0
+
+
+def _no_line() -> F64:
+    return np.empty((0, 2), np.float64)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Route:
+    """The way a device is expected to take, with its stops in order. Compared by identity."""
+
+    tenant: str
+    route_id: str
+    device: int
+    stops: tuple[RouteStop, ...]
+    line: F64 = field(default_factory=_no_line)
+    """float64 (n, 2), longitude and latitude; empty: straight legs between the stops."""
+    expected_speed_mps: float = 13.9
+    version: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class PutFence:
+    """A fence made or changed; its version stands in the definition."""
+
+    fence: FenceDefinition
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteFence:
+    """A fence ended. Whoever is inside leaves it, with cause definition."""
+
+    tenant: str
+    fence_id: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class PutLimit:
+    """A sensor limit made or changed."""
+
+    limit: SensorLimit
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteLimit:
+    """A sensor limit ended. Open excursions close, with cause definition."""
+
+    tenant: str
+    limit_id: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class PutRoute:
+    """A route made or changed."""
+
+    route: Route
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteRoute:
+    """A route ended."""
+
+    tenant: str
+    route_id: str
+    version: int
+
+
+Definition: TypeAlias = PutFence | DeleteFence | PutLimit | DeleteLimit | PutRoute | DeleteRoute

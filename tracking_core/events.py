@@ -1,0 +1,104 @@
+"""What the engine concludes, one object an event. Readings are columns; events are rare, so they may be objects."""
+
+from __future__ import annotations
+
+import enum
+from typing import NamedTuple, TypeAlias
+
+from tracking_core.event_id import event_id
+
+
+class EventKind(enum.StrEnum):
+    """Named as the fields of the oneof in `drover.tracking.v1.TrackingEvent`."""
+
+    GEOFENCE_ENTERED = "geofence_entered"
+    GEOFENCE_EXITED = "geofence_exited"
+    EXCURSION_OPENED = "excursion_opened"
+    EXCURSION_CLOSED = "excursion_closed"
+    TAG_ARRIVED = "tag_arrived"
+    TAG_DEPARTED = "tag_departed"
+
+
+class Cause(enum.IntEnum):
+    """Why an event exists, with the numbers of `drover.tracking.v1.Cause`."""
+
+    UNSPECIFIED = 0
+    MOVEMENT = 1
+    DEFINITION = 2
+    TIMER = 3
+    LATE_DATA = 4
+
+
+class FenceCrossing(NamedTuple):
+    """Details of geofence_entered and geofence_exited."""
+
+    fence_name: str
+
+
+class ExcursionOpening(NamedTuple):
+    """Details of excursion_opened: `value` is the sample that confirmed it, `bound` the limit it broke."""
+
+    quantity: int
+    probe: int
+    value: float
+    bound: float
+
+
+class ExcursionClosing(NamedTuple):
+    """Details of excursion_closed: `value` is the sample that ended it, `worst_value` the most extreme one."""
+
+    quantity: int
+    probe: int
+    value: float
+    worst_value: float
+    opened_at_us: int
+
+
+class TagPresence(NamedTuple):
+    """Details of tag_arrived and tag_departed."""
+
+    epc: bytes
+    antenna: int
+
+
+EventDetails: TypeAlias = FenceCrossing | ExcursionOpening | ExcursionClosing | TagPresence
+
+
+class CoreEvent(NamedTuple):
+    """One conclusion about one device."""
+
+    kind: EventKind
+    device: int
+    tenant: str
+    device_id: str
+    subject_id: str
+    """The fence_id, the limit_id, or the EPC as lower-case hexadecimal digits."""
+    subject_version: int
+    """The version of the fence or limit; 0 for a tag."""
+    observed_at_us: int
+    """When it happened, by the device's clock; a crossing is interpolated between two fixes."""
+    confirmed_at_us: int
+    """The observation that confirmed it; for a silence, when it was due."""
+    cause: Cause
+    revision: int
+    assumed: bool
+    """No reading shows it: a silence was concluded."""
+    latitude_deg: float
+    """Where the device was when it was confirmed; NaN when that is unknown."""
+    longitude_deg: float
+    details: EventDetails
+
+    @property
+    def subject(self) -> str:
+        """What the event is about, precisely enough to tell two such events at one time apart."""
+        if isinstance(self.details, TagPresence):
+            return self.subject_id
+        subject = f"{self.subject_id}@{self.subject_version}"
+        if isinstance(self.details, FenceCrossing):
+            return subject
+        return f"{subject}/{self.details.quantity}/{self.details.probe}"
+
+    @property
+    def event_id(self) -> str:
+        """See `tracking_core/event_id.py`."""
+        return event_id(self.tenant, self.device_id, self.kind.value, self.subject, self.observed_at_us, self.revision)
