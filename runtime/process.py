@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
@@ -13,7 +14,7 @@ import uvloop
 
 from runtime import logs
 from runtime.problems import FatalError
-from runtime.settings import CommonSettings
+from runtime.settings import CommonSettings, Section, load_process
 
 log = structlog.get_logger()
 
@@ -82,3 +83,16 @@ def run(name: str, main: Callable[[Stop], Awaitable[None]], settings: CommonSett
         sys.exit(70)
     log.info("stopped")
     sys.exit(0)
+
+
+def run_with_settings(
+    name: str, section: str, model: type[Section], main: Callable[[Stop, CommonSettings, Section], Awaitable[None]]
+) -> NoReturn:
+    """`run` for a process that reads its settings first; a wrong one is the same one line."""
+    try:
+        common, own = load_process(section, model, os.environ)
+    except FatalError as error:
+        logs.configure("info", json=False, process=name)
+        log.error("cannot go on", reason=str(error))  # noqa: TRY400
+        sys.exit(1)
+    run(name, lambda stop: main(stop, common, own), common)

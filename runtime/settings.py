@@ -10,7 +10,7 @@ import difflib
 import pathlib
 import tomllib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import pydantic
 
@@ -18,8 +18,12 @@ from runtime.problems import FatalError
 
 PREFIX = "DROVER_"
 COMMON = "common"
+# Every process's section; each process passes over the others'.
+SECTIONS = frozenset({"ingest", "tracking", "shipment", "gateway"})
 # Read by tests and tools, not by processes.
-OUTSIDE = frozenset({"DROVER_DATA", "DROVER_CONFIG", "DROVER_TOKEN", "DROVER_URL", "DROVER_FAULT_POINT"})
+OUTSIDE = frozenset(
+    {"DROVER_DATA", "DROVER_CONFIG", "DROVER_TOKEN", "DROVER_URL", "DROVER_FAULT_POINT", "DROVER_NO_SKIPS"}
+)
 
 
 class SettingsError(FatalError):
@@ -35,11 +39,15 @@ class Settings(pydantic.BaseModel):
 class CommonSettings(Settings):
     """What all processes of one installation share."""
 
-    data_dir: pathlib.Path = pydantic.Field(pathlib.Path(".drover"), description="Folder for keys, databases, snapshots.")
+    data_dir: pathlib.Path = pydantic.Field(
+        pathlib.Path(".drover"), description="Folder for keys, databases, snapshots."
+    )
     redis_url: pydantic.SecretStr = pydantic.Field(
         pydantic.SecretStr("redis://127.0.0.1:6379/0"), description="Redis with append-only file: log and events."
     )
-    partitions: int = pydantic.Field(4, ge=1, le=1024, description="Partitions of the telemetry log; fixed once data exist.")
+    partitions: int = pydantic.Field(
+        4, ge=1, le=1024, description="Partitions of the telemetry log; fixed once data exist."
+    )
     log_level: str = pydantic.Field("info", pattern="^(debug|info|warning|error)$", description="Least level to log.")
     log_json: bool = pydantic.Field(False, description="Log JSON lines instead of text for people.")
 
@@ -49,7 +57,9 @@ def _nearest(name: str, known: list[str]) -> str:
     return f"; did you mean {near[0]}?" if near else f"; known are {', '.join(sorted(known))}"
 
 
-def _from_file(file: pathlib.Path, sections: Mapping[str, type[Settings]], others: frozenset[str]) -> dict[str, dict[str, Any]]:
+def _from_file(
+    file: pathlib.Path, sections: Mapping[str, type[Settings]], others: frozenset[str]
+) -> dict[str, dict[str, Any]]:
     try:
         document = tomllib.loads(file.read_text())
     except OSError as error:
@@ -108,5 +118,28 @@ def load(
         except pydantic.ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             field = ".".join(str(part) for part in first["loc"])
-            raise SettingsError(f"setting {field if section == COMMON else f'{section}.{field}'}: {first['msg']}") from error
+            raise SettingsError(
+                f"setting {field if section == COMMON else f'{section}.{field}'}: {first['msg']}"
+            ) from error
     return loaded
+
+
+Section = TypeVar("Section", bound=Settings)
+
+
+def load_process(section: str, model: type[Section], environ: Mapping[str, str]) -> tuple[CommonSettings, Section]:
+    """The common settings and those of one process, from the file that DROVER_CONFIG names and the environment.
+
+    Raises SettingsError.
+    """
+    file = environ.get("DROVER_CONFIG")
+    loaded = load(
+        {COMMON: CommonSettings, section: model},
+        file=pathlib.Path(file) if file else None,
+        environ=environ,
+        others=SECTIONS - {section},
+    )
+    common, own = loaded[COMMON], loaded[section]
+    assert isinstance(common, CommonSettings)
+    assert isinstance(own, model)
+    return common, own
