@@ -137,15 +137,9 @@ class EventConsumer:
                 raise
 
     async def _read_new(self) -> list[_Delivered]:
-        try:
-            found: Any = await self._client.xreadgroup(
-                self._group, self._consumer, {self._stream: ">"}, count=self._batch, block=self._block_ms
-            )
-        except ResponseError as error:
-            if not str(error).startswith("NOGROUP"):
-                raise
-            await self._create_group()  # a Redis that lost its data; the inbox knows what was done
-            return []
+        found: Any = await self._client.xreadgroup(
+            self._group, self._consumer, {self._stream: ">"}, count=self._batch, block=self._block_ms
+        )
         return [
             _Delivered(entry_id.decode(), fields.get(EVENT_FIELD, b""), 1)
             for _stream, rows in found
@@ -233,7 +227,13 @@ class EventConsumer:
         backoff_s = FIRST_BACKOFF_S
         while True:
             try:
-                return await call()
+                try:
+                    return await call()
+                except ResponseError as error:
+                    # A Redis that lost its data, or whose data a person removed; the inbox knows what was done.
+                    if not str(error).startswith(("NOGROUP", "no such key")):
+                        raise
+                    await self._create_group()
             except AWAY as error:
                 log.warning("waiting for Redis", stream=self._stream, group=self._group, reason=str(error))
                 if await stop.wait_for(backoff_s):

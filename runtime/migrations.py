@@ -6,6 +6,8 @@ process migrates its own database as it starts; where two start at once, one doe
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 from typing import Final
 
 from alembic import command
@@ -45,9 +47,13 @@ async def migrate(url: str, package: str) -> None:
 
 async def _reach(engine: AsyncEngine) -> None:
     try:
+        if engine.dialect.name == "sqlite" and engine.url.database:
+            # Without aiosqlite, whose thread outlives a connection that fails and may report to a loop that has ended.
+            with contextlib.closing(sqlite3.connect(engine.url.database)) as connection:
+                connection.execute("PRAGMA user_version")
         async with engine.connect():
             pass
-    except (DBAPIError, OSError) as error:
+    except (DBAPIError, sqlite3.Error, OSError) as error:
         reason = error.orig if isinstance(error, DBAPIError) else error
         where = engine.url.render_as_string(hide_password=True)
         raise DatabaseUnusableError(f"cannot open the database {where}: {reason}") from error
