@@ -1,0 +1,1 @@
+"""From sockets to the telemetry log: sources, decoders, admission, batcher, dead letters; acknowledges devices."""

@@ -1,0 +1,158 @@
+"""Addressed messages in, columns out, and what was refused.
+
+Native payloads are decoded in one call for all of them. A foreign payload is translated to a native batch first, so
+that there is one set of rules. Only messages with something bad in them are looked at one by one.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import numpy as np
+from drover.telemetry.v1.reading_pb2 import ReadingBatch
+
+from ingest import decoders
+from ingest.addressing import Addressed
+from ingest.admission import OF_ONE_READING, admit_singly, size
+from ingest.decoders.native_protobuf import PayloadKind, count_readings, decode_bulk
+from ingest.messages import Messages, payload, topic
+from ingest.partitioning import join
+from ingest.reasons import Reason, Rejection
+from tracking_core.columns import I64, U8, U32, Readings, count
+
+_BATCH: Final = int(PayloadKind.BATCH)
+
+
+class Refusal(NamedTuple):
+    """What was not taken of a message."""
+
+    message: int
+    """The index of the message."""
+    reason: Reason
+    detail: str
+    readings: int
+    """How many readings it holds; 1 where nobody can tell."""
+    part: ReadingBatch | None = None
+    """The readings refused, where others of the message were taken; None is the whole message, as it came."""
+
+
+class Decoded(NamedTuple):
+    """All readings that are sound, and all refusals."""
+
+    readings: Readings
+    refusals: list[Refusal]
+
+
+class _Payloads(NamedTuple):
+    """Native payloads: offsets into a buffer, and the index of the message that each came from."""
+
+    buffer: U8
+    start: I64
+    end: I64
+    kind: U8
+    device: U32
+    message: I64
+
+
+def decode(addressed: Addressed, max_payload_bytes: int) -> Decoded:
+    """Decodes, refusing what is larger than `max_payload_bytes`. Marks refusals in `addressed.reason` too."""
+    messages, reason = addressed.messages, addressed.reason
+    reason[messages.payload_end - messages.payload_start > max_payload_bytes] = Reason.TOO_LARGE
+    refusals: list[Refusal] = []
+    parts: list[Readings] = []
+    if not reason.any() and not (addressed.decoder >= decoders.FIRST_FOREIGN).any():
+        everything = np.arange(len(reason))
+        native = _Payloads(
+            messages.buffer,
+            messages.payload_start,
+            messages.payload_end,
+            addressed.decoder,
+            addressed.device,
+            everything,
+        )
+        parts.append(_decode(native, messages.received_at_us, reason, refusals, parts))
+        return Decoded(join(parts), refusals)
+    for index in np.flatnonzero(reason).tolist():
+        detail = addressed.details.get(index, "")
+        refusals.append(Refusal(index, Reason(int(reason[index])), detail, _size_of(addressed, index)))
+    sound = reason == Reason.OK
+    native = _chosen(addressed, np.flatnonzero(sound & (addressed.decoder < decoders.FIRST_FOREIGN)))
+    if len(native.message):
+        parts.append(_decode(native, messages.received_at_us, reason, refusals, parts))
+    foreign = np.flatnonzero(sound & (addressed.decoder >= decoders.FIRST_FOREIGN))
+    if len(foreign):
+        translated = _translated(addressed, foreign.tolist(), refusals)
+        parts.append(_decode(translated, messages.received_at_us, reason, refusals, parts))
+    return Decoded(join(parts), refusals)
+
+
+def _decode(
+    native: _Payloads, received_at_us: int, reason: U8, refusals: list[Refusal], parts: list[Readings]
+) -> Readings:
+    """The readings of all messages that are sound as a whole; those saved from others are added to `parts`."""
+    buffer, start, end, kind, device, message = native
+    readings, status = decode_bulk(buffer, start, end, kind, device, received_at_us)
+    for row in np.flatnonzero(status).tolist():
+        why, index = Reason(int(status[row])), int(message[row])
+        reason[index] = why
+        admitted = None
+        if kind[row] == _BATCH and why in OF_ONE_READING:
+            admitted = admit_singly(buffer[start[row] : end[row]].tobytes(), int(device[row]), received_at_us)
+        if admitted is None:
+            most = count_readings(buffer, start[row : row + 1], end[row : row + 1], kind[row : row + 1])
+            refusals.append(Refusal(index, why, "", max(1, sum(most))))
+            continue
+        parts.append(admitted.readings)
+        for each, batch in admitted.refused.items():
+            whole = size(batch) + count(admitted.readings)
+            detail = f"{size(batch)} readings of a batch of {whole}" if len(admitted.refused) == 1 else ""
+            refusals.append(Refusal(index, each, detail, size(batch), batch))
+    return readings
+
+
+def _chosen(addressed: Addressed, index: I64) -> _Payloads:
+    messages = addressed.messages
+    return _Payloads(
+        messages.buffer,
+        messages.payload_start[index],
+        messages.payload_end[index],
+        addressed.decoder[index],
+        addressed.device[index],
+        index,
+    )
+
+
+def _translated(addressed: Addressed, indices: list[int], refusals: list[Refusal]) -> _Payloads:
+    messages = addressed.messages
+    native: list[bytes] = []
+    taken: list[int] = []
+    for index in indices:
+        batch = _foreign(messages, index, int(addressed.decoder[index]))
+        if isinstance(batch, Rejection):
+            addressed.reason[index] = batch.reason
+            refusals.append(Refusal(index, batch.reason, batch.detail, 1))
+        else:
+            native.append(batch.SerializeToString())
+            taken.append(index)
+    end = np.cumsum(np.array([len(each) for each in native], np.int64))
+    start = end - np.array([len(each) for each in native], np.int64)
+    message = np.array(taken, np.int64)
+    buffer = np.frombuffer(b"".join(native), np.uint8)
+    kind = np.full(len(taken), _BATCH, np.uint8)
+    return _Payloads(buffer, start, end, kind, addressed.device[message], message)
+
+
+def _foreign(messages: Messages, index: int, decoder: int) -> ReadingBatch | Rejection:
+    data = payload(messages, index)
+    if not data:
+        return Rejection(Reason.EMPTY)
+    name = topic(messages, index).decode(errors="replace")
+    return decoders.BY_INDEX[decoder - decoders.FIRST_FOREIGN](name, data, messages.received_at_us)
+
+
+def _size_of(addressed: Addressed, index: int) -> int:
+    """How many readings a message holds that was refused unread."""
+    if addressed.decoder[index] != _BATCH:
+        return 1
+    one = _chosen(addressed, np.array([index], np.int64))
+    return max(1, sum(count_readings(one.buffer, one.start, one.end, one.kind)))

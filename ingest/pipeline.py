@@ -1,0 +1,165 @@
+"""The way of every message: address, decode and admit, then the log for readings and the store for dead letters.
+
+A message counts as taken when both are durable; only then may its source acknowledge it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple, cast
+
+from drover.telemetry.v1.reading_pb2 import ReadingBatch
+from google.protobuf.message import DecodeError
+
+from ingest.addressing import Addressed, Addresses
+from ingest.admission import OF_ONE_READING, pieces
+from ingest.batcher import Batcher
+from ingest.dead_letters import DeadLetter, DeadLetters, StoredLetter
+from ingest.decoders.native_protobuf import PayloadKind
+from ingest.decoding import Refusal, decode
+from ingest.device_name import batch_topic
+from ingest.messages import Messages, Source, from_pairs, topic
+from ingest.reasons import Reason
+from ingest.registry import Registry
+from ingest.tables import MAX_LETTER_PAYLOAD_BYTES
+from ingest.topic_rules import TopicRules
+from ingest.topic_table import TopicTable
+from runtime.metrics import Counter
+from tracking_core.columns import U8, count
+
+_MESSAGES: Final = Counter("drover_ingest_messages", "Messages that came.", ["source"])
+_REFUSED_MESSAGES: Final = Counter("drover_ingest_messages_refused", "Messages refused, in part too.", ["reason"])
+_REFUSED_READINGS: Final = Counter("drover_ingest_readings_refused", "Readings refused.", ["reason"])
+
+
+# What may be sound in itself: later, with the device provisioned or a wiser version, it can be taken.
+_REPLAYABLE: Final = OF_ONE_READING | {Reason.UNKNOWN_DEVICE}
+
+
+class Origin(NamedTuple):
+    """What a dead letter says of where it came from."""
+
+    tenant: str
+    topic: str
+
+
+class Outcome(NamedTuple):
+    """What became of messages."""
+
+    accepted: int
+    """Readings in the log."""
+    refusals: Sequence[Refusal]
+
+
+class Pipeline:
+    """Wires the parts. `accept` may be called any number of times at once."""
+
+    def __init__(
+        self,
+        rules: TopicRules,
+        registry: Registry,
+        batcher: Batcher,
+        dead_letters: DeadLetters,
+        *,
+        max_payload_bytes: int = 1024 * 1024,
+    ) -> None:
+        self._rules: Final = rules
+        self._registry: Final = registry
+        self._batcher: Final = batcher
+        self._dead_letters: Final = dead_letters
+        self._max_payload_bytes: Final = max_payload_bytes
+        self._addresses: Final = Addresses(rules, registry, TopicTable())
+
+    @property
+    def filters(self) -> tuple[str, ...]:
+        """The MQTT filters to subscribe to."""
+        return self._rules.filters
+
+    async def accept(self, messages: Messages) -> None:
+        """Returns when every message is durable: its readings in the log, what was refused among the dead letters.
+
+        Waits while the log or the database is away. Raises Unavailable only when ingest stops before that: then
+        nothing of `messages` may be acknowledged.
+        """
+        addressed = await self._addresses.of(messages)
+        await self.settle(addressed, lambda index: self._origin(addressed, index))
+
+    async def settle(self, addressed: Addressed, origin: Callable[[int], Origin]) -> Outcome:
+        """As `accept`, for messages whose addresses are known. `origin` is asked for refused messages only."""
+        return await self._settle(addressed, origin, is_replay=False)
+
+    async def replay(self, letter: StoredLetter) -> Outcome:
+        """Sends a letter's bytes through again, as of when they were received.
+
+        Nothing becomes a new letter when nothing was taken: the old one still stands.
+        """
+        messages = from_pairs(
+            [(letter.topic.encode(), letter.payload)], letter.received_at_us, cast("Source", letter.source)
+        )
+        addressed = await self._addresses.of(messages)
+        return await self._settle(addressed, lambda _: Origin(letter.tenant, letter.topic), is_replay=True)
+
+    async def _settle(self, addressed: Addressed, origin: Callable[[int], Origin], *, is_replay: bool) -> Outcome:
+        messages = addressed.messages
+        decoded = decode(addressed, self._max_payload_bytes)
+        accepted = count(decoded.readings)
+        letters = [
+            letter
+            for refusal in decoded.refusals
+            if refusal.reason.is_kept and not (is_replay and accepted == 0)
+            for letter in self._letters(addressed, refusal, origin(refusal.message))
+        ]
+        if letters:
+            await asyncio.gather(self._batcher.add(decoded.readings), self._dead_letters.put(letters))
+        else:
+            await self._batcher.add(decoded.readings)
+        _MESSAGES.labels(messages.source).inc(len(messages.topic_start))
+        for refusal in decoded.refusals:
+            _REFUSED_MESSAGES.labels(refusal.reason.slug).inc()
+            _REFUSED_READINGS.labels(refusal.reason.slug).inc(refusal.readings)
+        return Outcome(accepted, decoded.refusals)
+
+    def _letters(self, addressed: Addressed, refusal: Refusal, origin: Origin) -> list[DeadLetter]:
+        messages, message = addressed.messages, refusal.message
+        start, end = int(messages.payload_start[message]), int(messages.payload_end[message])
+        batch = refusal.part
+        if batch is not None:
+            # What was translated or taken apart is a native batch now, whatever it came as.
+            name = self._registry.device(int(addressed.device[message])).name
+            origin = Origin(name.tenant, batch_topic(name))
+        elif refusal.reason in _REPLAYABLE and addressed.decoder[message] == PayloadKind.BATCH:
+            batch = self._too_long_for_one(messages.buffer[start:end])
+        if batch is None:
+            kept = messages.buffer[start : min(end, start + MAX_LETTER_PAYLOAD_BYTES)].tobytes()
+            return [_letter(messages, refusal, origin, kept, end - start)]
+        parts = [piece.SerializeToString() for piece in pieces(batch, MAX_LETTER_PAYLOAD_BYTES)]
+        return [_letter(messages, refusal, origin, part, len(part)) for part in parts]
+
+    @staticmethod
+    def _too_long_for_one(data: U8) -> ReadingBatch | None:
+        """A batch that can be replayed later, if it would not fit one letter: cut, it would be lost."""
+        if len(data) <= MAX_LETTER_PAYLOAD_BYTES:
+            return None
+        try:
+            return ReadingBatch.FromString(data.tobytes())
+        except DecodeError:
+            return None
+
+    def _origin(self, addressed: Addressed, index: int) -> Origin:
+        name = topic(addressed.messages, index)
+        return Origin(self._rules.tenant_of(name) or "", name.decode(errors="backslashreplace"))
+
+
+def _letter(messages: Messages, refusal: Refusal, origin: Origin, kept: bytes, payload_bytes: int) -> DeadLetter:
+    detail = refusal.detail or refusal.reason.text
+    return DeadLetter(
+        origin.tenant,
+        messages.source,
+        origin.topic,
+        refusal.reason,
+        detail,
+        kept,
+        payload_bytes,
+        messages.received_at_us,
+    )

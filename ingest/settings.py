@@ -1,0 +1,112 @@
+"""Settings of the ingest process: section `ingest`, environment `DROVER_INGEST_*`."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Self
+
+import pydantic
+from pydantic import Field, SecretStr
+
+from ingest.device_name import is_tenant
+from runtime.settings import CommonSettings, Settings
+
+
+def _parsed(value: Any) -> Any:
+    """The environment has only text: a JSON array, or items between commas."""
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("["):
+        return json.loads(value)
+    return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+class TopicRule(Settings):
+    """How one family of foreign topics is read.
+
+    Levels are counted from 0: in `owntracks/jane/phone` the level 1 is `jane`. A device id made of several levels is
+    joined by dots: `jane.phone`.
+    """
+
+    filter: str = Field(description="MQTT filter, for instance owntracks/+/+/#.", min_length=1)
+    decoder: str = Field(description="Name of a decoder, see docs/formats.md.")
+    device_levels: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        description="Topic levels that make the device id.", min_length=1
+    )
+    tenant: str | None = Field(None, description="Tenant of all devices under this rule.")
+    tenant_level: int | None = Field(None, ge=0, description="Topic level that names the tenant, instead of `tenant`.")
+
+    @pydantic.model_validator(mode="after")
+    def _names_one_tenant(self) -> Self:
+        if (self.tenant is None) == (self.tenant_level is None):
+            raise ValueError(f"topic rule {self.filter}: set either tenant or tenant_level")
+        if self.tenant is not None and not is_tenant(self.tenant):
+            raise ValueError(f"topic rule {self.filter}: {self.tenant!r} cannot be a tenant")
+        return self
+
+
+class IngestSettings(Settings):
+    """What the ingest process needs to know."""
+
+    mqtt_urls: Annotated[tuple[SecretStr, ...], pydantic.BeforeValidator(_parsed)] = Field(
+        (SecretStr("mqtt://127.0.0.1:1883"),),
+        description="Brokers to subscribe at: mqtt(s)://[user:password@]host:port, between commas; empty for none.",
+    )
+    mqtt_client_id: str = Field(
+        "drover-ingest", min_length=1, description="Fixed client id: the broker keeps the session of this name."
+    )
+    mqtt_session_expiry_s: int = Field(
+        7 * 86_400, ge=0, description="How long the broker keeps the session while ingest is away."
+    )
+    mqtt_high_water_messages: int = Field(
+        100_000, ge=1, description="Messages in flight at which reading from a broker pauses."
+    )
+    mqtt_high_water_bytes: int = Field(
+        64 * 1024 * 1024, ge=1, description="Bytes in flight at which reading from a broker pauses."
+    )
+    grpc_address: str = Field("127.0.0.1:50051", description="host:port of the gRPC server.")
+    grpc_high_water_bytes: int = Field(
+        64 * 1024 * 1024, ge=1, description="Bytes in flight at which reading from all gRPC streams pauses."
+    )
+    database_url: SecretStr = Field(
+        SecretStr(""), description="Devices and dead letters; empty: SQLite file ingest.db in the data folder."
+    )
+    auto_provision: bool = Field(False, description="Whether an unknown device is provisioned when it first sends.")
+    auto_provision_tenants: Annotated[tuple[str, ...], pydantic.BeforeValidator(_parsed)] = Field(
+        (), description="Tenants whose devices may be provisioned so; empty: all."
+    )
+    topics: Annotated[tuple[TopicRule, ...], pydantic.BeforeValidator(_parsed)] = Field(
+        (), description="Rules for foreign topics: filter, decoder, device_levels, tenant or tenant_level."
+    )
+    owntracks_tenant: str | None = Field(
+        None, description="Tenant of owntracks/{user}/{device}; without it, OwnTracks topics are not subscribed."
+    )
+    unrouted_tenant: str | None = Field(
+        None, description="Tenant that sees the dead letters of topics that name none; without it, nobody but services."
+    )
+    max_payload_bytes: int = Field(1024 * 1024, ge=1024, description="Larger messages are dead-lettered, cut.")
+    flush_readings: int = Field(4096, ge=1, description="Readings at which a batch is appended at once.")
+    flush_interval_ms: float = Field(5.0, ge=0, description="How long a reading waits for others at most.")
+    queue_readings: int = Field(262_144, ge=1, description="Readings waiting for the log at which sources wait.")
+    dead_letter_retention_days: float = Field(30.0, gt=0, description="How long dead letters are kept.")
+    max_dead_letters: int = Field(1_000_000, ge=1, description="Beyond it, the oldest dead letters go.")
+    drain_s: float = Field(10.0, ge=0, description="How long a stop waits for readings to reach the log.")
+    probe_host: str = Field("127.0.0.1", description="Address of /metrics, /healthz and /readyz.")
+    probe_port: int = Field(0, ge=0, le=65_535, description="Port of /metrics, /healthz and /readyz; 0 for none.")
+
+    def database(self, common: CommonSettings) -> str:
+        """The database's URL."""
+        return self.database_url.get_secret_value() or f"sqlite+aiosqlite:///{common.data_dir / 'ingest.db'}"
+
+    def topic_rules(self) -> tuple[TopicRule, ...]:
+        """`topics`, and the rule for OwnTracks where it has a tenant."""
+        if self.owntracks_tenant is None:
+            return self.topics
+        owntracks = TopicRule(
+            filter="owntracks/+/+/#",
+            decoder="owntracks",
+            device_levels=(1, 2),
+            tenant=self.owntracks_tenant,
+            tenant_level=None,
+        )
+        return (*self.topics, owntracks)

@@ -1,0 +1,56 @@
+"""The tables of ingest's database: devices and dead letters."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import BigInteger, Column, Index, LargeBinary, MetaData, String, Table, Text, UniqueConstraint
+
+from ingest.device_name import MAX_DEVICE_ID_LENGTH, MAX_TENANT_LENGTH
+from runtime.database import TABLE_OPTIONS, AutoNumber
+
+MAX_LETTER_PAYLOAD_BYTES: Final = 64 * 1024
+"""What a dead letter keeps of a payload."""
+
+metadata: Final = MetaData()
+
+devices: Final = Table(
+    "devices",
+    metadata,
+    # Dense, from 0: the number is an index into arrays everywhere else.
+    Column("device_number", BigInteger, primary_key=True, autoincrement=False),
+    Column("tenant", String(MAX_TENANT_LENGTH), nullable=False),
+    Column("device_id", String(MAX_DEVICE_ID_LENGTH), nullable=False),
+    Column("display_name", String(200), nullable=False),
+    Column("provisioned_at_us", BigInteger, nullable=False),
+    UniqueConstraint("tenant", "device_id", name="devices_name"),
+    **TABLE_OPTIONS,
+)
+
+next_device: Final = Table(
+    "next_device",
+    metadata,
+    # One row: who gives numbers changes it first, so that its lock puts givers one behind the other.
+    Column("next_device_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("device_number", BigInteger, nullable=False),
+    **TABLE_OPTIONS,
+)
+
+dead_letters: Final = Table(
+    "dead_letters",
+    metadata,
+    Column("dead_letter_id", AutoNumber, primary_key=True, autoincrement=True),
+    # Empty where the topic names none.
+    Column("tenant", String(MAX_TENANT_LENGTH), nullable=False),
+    Column("source", String(16), nullable=False),
+    Column("topic", Text, nullable=False),
+    Column("reason", String(64), nullable=False),
+    Column("detail", String(500), nullable=False),
+    Column("payload", LargeBinary(MAX_LETTER_PAYLOAD_BYTES), nullable=False),
+    Column("payload_bytes", BigInteger, nullable=False),
+    Column("received_at_us", BigInteger, nullable=False),
+    Column("replayed_at_us", BigInteger),
+    Index("dead_letters_of_tenant", "tenant", "dead_letter_id"),
+    Index("dead_letters_by_time", "received_at_us"),
+    **TABLE_OPTIONS,
+)

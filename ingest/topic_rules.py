@@ -1,0 +1,92 @@
+"""From a topic to who sent it and how to read it. Runs once a topic: `topic_table.py` remembers the answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from ingest import decoders
+from ingest.device_name import DeviceName, is_device_id, is_tenant
+from ingest.reasons import Reason, Rejection
+from ingest.settings import TopicRule
+from runtime.problems import FatalError
+
+NATIVE_KINDS: Final = ("position", "sensor", "tag", "batch", "json")
+_NATIVE_LEVELS: Final = 5
+
+
+class Route(NamedTuple):
+    """Where a topic leads."""
+
+    name: DeviceName
+    decoder: int
+
+
+class TopicRules:
+    """The native topics, and the configured ones. The first rule that matches holds; native topics come first.
+
+    Raises FatalError for a decoder that does not exist.
+    """
+
+    def __init__(self, rules: Sequence[TopicRule] = ()) -> None:
+        self._rules: Final = [(rule, rule.filter.split("/"), _decoder(rule)) for rule in rules]
+
+    @property
+    def filters(self) -> tuple[str, ...]:
+        """What to subscribe to. Native kinds one by one, because `.../cmd` and `.../ack` are not for us."""
+        native = (f"drover/v1/+/+/{kind}" for kind in NATIVE_KINDS)
+        return (*native, *(rule.filter for rule, _, _ in self._rules))
+
+    def match(self, topic: bytes) -> Route | Rejection:
+        """The route of a topic, or why it has none."""
+        try:
+            levels = topic.decode().split("/")
+        except UnicodeDecodeError:
+            return Rejection(Reason.BAD_ENCODING, "the topic is not UTF-8")
+        if levels[:2] == ["drover", "v1"]:
+            if len(levels) != _NATIVE_LEVELS or levels[4] not in NATIVE_KINDS:
+                return Rejection(
+                    Reason.UNKNOWN_TOPIC, "not drover/v1/{tenant}/{device}/{position|sensor|tag|batch|json}"
+                )
+            return _route(levels[2], levels[3], decoders.NUMBERS[levels[4]])
+        for rule, filter_levels, decoder in self._rules:
+            if _matches(filter_levels, levels):
+                if max(rule.device_levels) >= len(levels) or (rule.tenant_level or 0) >= len(levels):
+                    return Rejection(Reason.UNKNOWN_TOPIC, f"too few levels for the rule {rule.filter}")
+                tenant = rule.tenant if rule.tenant_level is None else levels[rule.tenant_level]
+                return _route(tenant or "", ".".join(levels[level] for level in rule.device_levels), decoder)
+        return Rejection(Reason.UNKNOWN_TOPIC)
+
+    def tenant_of(self, topic: bytes) -> str | None:
+        """The tenant that a topic names, also one that leads nowhere: who may see its dead letters."""
+        route = self.match(topic)
+        if isinstance(route, Route):
+            return route.name.tenant
+        levels = topic.decode(errors="replace").split("/")
+        named = levels[2] if levels[:2] == ["drover", "v1"] and len(levels) > 2 else ""
+        return named if is_tenant(named) else None
+
+
+def _decoder(rule: TopicRule) -> int:
+    if rule.decoder not in decoders.NUMBERS:
+        known = ", ".join(sorted(decoders.NUMBERS))
+        raise FatalError(f"topic rule {rule.filter}: unknown decoder {rule.decoder!r}; known are {known}")
+    return decoders.NUMBERS[rule.decoder]
+
+
+def _route(tenant: str, device_id: str, decoder: int) -> Route | Rejection:
+    if not is_tenant(tenant):
+        return Rejection(Reason.BAD_DEVICE_ID, f"tenant {tenant[:200]!r}")
+    if not is_device_id(device_id):
+        return Rejection(Reason.BAD_DEVICE_ID, f"device {device_id[:200]!r}")
+    return Route(DeviceName(tenant, device_id), decoder)
+
+
+def _matches(filter_levels: Sequence[str], levels: Sequence[str]) -> bool:
+    """MQTT 5.0, section 4.7: `+` is one level, a last `#` is any number of levels, and the level above."""
+    for index, wanted in enumerate(filter_levels):
+        if wanted == "#":
+            return True
+        if index >= len(levels) or wanted not in {"+", levels[index]}:
+            return False
+    return len(levels) == len(filter_levels)
