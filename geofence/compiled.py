@@ -1,0 +1,72 @@
+"""Fences as arrays that kernels read: what a slot is, its border, and the index over all of them.
+
+A *slot* is the row of one fence, for as long as it exists; edits keep it, and a slot freed by a deletion may be
+given to another fence later, so whoever remembers a slot remembers the version beside it. A row that holds no fence
+has the kind `NOTHING` and the tenant -1. All arrays have room to spare and grow by being replaced: take
+`FenceSet.compiled` anew after every edit. Edits write in place; nobody may read meanwhile.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+U8 = npt.NDArray[np.uint8]
+I32 = npt.NDArray[np.int32]
+I64 = npt.NDArray[np.int64]
+F64 = npt.NDArray[np.float64]
+
+NO_TIME: Final = -(2**63)
+
+NOTHING: Final = 0
+POLYGON: Final = 1
+CIRCLE: Final = 2
+CORRIDOR: Final = 3
+
+# An index entry without a list of edges: the cell is wholly inside, or a circle must be measured.
+WHOLLY_INSIDE: Final = -1
+MEASURE_CIRCLE: Final = -2
+# How the list of a border cell is read: along which ray edges are counted, or as segments of a corridor.
+RAY_EAST: Final = 0
+RAY_WEST: Final = 1
+RAY_NORTH: Final = 2
+RAY_SOUTH: Final = 3
+SEGMENTS: Final = 4
+# Words of a list before its edges: count * 8 + how it is read; the winding number where the ray ends.
+LIST_HEADER: Final = 2
+
+
+class CompiledFences(NamedTuple):
+    """Everything the kernels of this room read. Columns of a slot first, then pools, then the index."""
+
+    tenant: I32
+    version: I64
+    kind: U8
+    enter_fixes: I32
+    exit_fixes: I32
+    # NO_TIME where a rule names none.
+    confirm_after_us: I64
+    exit_margin_m: F64
+    accuracy_cap_m: F64
+    half_width_m: F64
+    # (n, 8): latitude_deg, longitude_deg, radius_m, earth-centred x, y, z, squared chords that are surely in,
+    # surely out.
+    circle: F64
+    # (n, 2): first row and number of rows in `chunk_edges` and `chunk_box`.
+    chunks: I32
+    # (n, 2) longitude_deg, latitude_deg. Edge i runs from row i to row i + 1; rings are closed.
+    vertex: F64
+    # (n, 2): first edge and number of edges of a run of neighbours on one ring.
+    chunk_edges: I32
+    # (n, 4): west, south, east, north of that run, degrees.
+    chunk_box: F64
+    # Lists of border cells, each LIST_HEADER words and then edges.
+    border_list: I32
+    # (tenants, 4): root node or -1, its level, its cell x and y on that level (geofence/grid.py).
+    tenant_root: I32
+    # (nodes * 16, 2): child node or -1, first entry or -1.
+    cell: I32
+    # (n, 3): slot, WHOLLY_INSIDE or MEASURE_CIRCLE or a place in `border_list`, next entry of the cell or -1.
+    entry: I32

@@ -1,0 +1,96 @@
+"""A fence as a person defines it: a shape on the ground, and the rule by which evidence becomes an event.
+
+Coordinates are WGS 84 degrees, x is longitude. Edges are straight in longitude and latitude (RFC 7946, section 3.1.1).
+The boundary belongs to the fence.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import NewType
+
+import numpy as np
+import numpy.typing as npt
+
+F64 = npt.NDArray[np.float64]
+FenceId = NewType("FenceId", str)
+
+# A float64 array (n, 2) of longitude and latitude. A ring's last vertex may repeat the first or be left out.
+Ring = F64
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class MultiPolygonShape:
+    """The union of polygons; each is an outer ring, then its holes. Rings may run either way round."""
+
+    polygons: tuple[tuple[Ring, ...], ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class CircleShape:
+    """All points within `radius_m` of the centre, measured on the ellipsoid."""
+
+    longitude_deg: float
+    latitude_deg: float
+    radius_m: float
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class CorridorShape:
+    """All points within `half_width_m` of the line (float64 (n, 2)), measured on the ellipsoid."""
+
+    line: F64
+    half_width_m: float
+
+
+Shape = MultiPolygonShape | CircleShape | CorridorShape
+
+
+@dataclasses.dataclass(frozen=True)
+class CrossingRule:
+    """When evidence becomes an event (docs/geofences.md).
+
+    `enter_fixes` and `exit_fixes` consecutive fixes confirm; so does a further fix once the pending state has lasted
+    `confirm_after_us`. A fix speaks for an exit when it lies more than `exit_margin_m` plus its accuracy, the latter at
+    most `accuracy_cap_m`, outside.
+    """
+
+    enter_fixes: int = 1
+    exit_fixes: int = 2
+    confirm_after_us: int | None = None
+    exit_margin_m: float = 0.0
+    accuracy_cap_m: float = 50.0
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FenceDefinition:
+    """One fence of one tenant. `version` counts its edits from 1."""
+
+    tenant: str
+    fence_id: str
+    name: str
+    shape: Shape
+    crossing: CrossingRule = CrossingRule()
+    version: int = 1
+    labels: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+def same_shape(first: Shape, second: Shape) -> bool:
+    """Whether two shapes have the same vertices and measures, bit for bit."""
+    if isinstance(first, CircleShape) or isinstance(second, CircleShape):
+        return first == second
+    if isinstance(first, CorridorShape):
+        return (
+            isinstance(second, CorridorShape)
+            and first.half_width_m == second.half_width_m
+            and np.array_equal(first.line, second.line)
+        )
+    return (
+        isinstance(second, MultiPolygonShape)
+        and len(first.polygons) == len(second.polygons)
+        and all(
+            len(ours) == len(theirs) and all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))
+            for ours, theirs in zip(first.polygons, second.polygons, strict=True)
+        )
+    )
