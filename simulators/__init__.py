@@ -1,0 +1,1 @@
+"""Fleets, sensors, RFID portals and faults, over real MQTT and gRPC."""
