@@ -1,0 +1,177 @@
+"""The ingest process: `python -m ingest`. Everything is wired here."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final
+
+import structlog
+from redis.asyncio import Redis
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from ingest.batcher import Batcher
+from ingest.dead_letters import DeadLetters
+from ingest.dead_letters_api import DeadLettersService
+from ingest.grpc_intake import GrpcIntake
+from ingest.grpc_source import GrpcSource
+from ingest.mqtt_source import Broker, MqttOptions, MqttSource
+from ingest.pipeline import Pipeline
+from ingest.registry import AutoProvisioning, Registry
+from ingest.registry_api import DeviceRegistryService
+from ingest.settings import IngestSettings
+from ingest.topic_rules import TopicRules
+from runtime import probe
+from runtime.database import create_engine, read
+from runtime.grpc_server import GrpcServer
+from runtime.migrations import migrate
+from runtime.partitioned_log import RedisStreamLog
+from runtime.problems import FatalError
+from runtime.process import Stop, run
+from runtime.redis_client import AWAY, connect
+from runtime.settings import CommonSettings, SettingsError, load_process
+from runtime.tokens import load_or_create_keys
+
+log = structlog.get_logger()
+
+_REDIS_PATIENCE_S: Final = 60.0
+
+
+async def serve(stop: Stop, *, common: CommonSettings, settings: IngestSettings) -> None:
+    """Runs until asked to stop, then drains: what was read is made durable and acknowledged, as far as `drain_s` lasts.
+
+    Raises FatalError for what a person must mend.
+    """
+    keys = load_or_create_keys(common.data_dir)
+    rules = TopicRules(settings.topic_rules())
+    brokers = [Broker.from_url(url.get_secret_value()) for url in settings.mqtt_urls]
+    await migrate(settings.database(common), "ingest")
+    engine = create_engine(settings.database(common))
+    try:
+        async with connect(common.redis_url.get_secret_value()) as client:
+            partitioned_log = RedisStreamLog(client, common.partitions)
+            if not await _redis_answers(client, stop):
+                return
+            await partitioned_log.check_partitions()
+            auto = AutoProvisioning(settings.auto_provision, frozenset(settings.auto_provision_tenants))
+            registry = Registry(engine, auto)
+            batcher = Batcher(
+                partitioned_log,
+                registry.device,
+                renamed=registry.renamed,
+                flush_readings=settings.flush_readings,
+                flush_interval_s=settings.flush_interval_ms / 1000,
+                queue_readings=settings.queue_readings,
+            )
+            dead_letters = DeadLetters(
+                engine, retention_days=settings.dead_letter_retention_days, max_letters=settings.max_dead_letters
+            )
+            pipeline = Pipeline(rules, registry, batcher, dead_letters, max_payload_bytes=settings.max_payload_bytes)
+            options = MqttOptions(
+                client_id=settings.mqtt_client_id,
+                session_expiry_s=settings.mqtt_session_expiry_s,
+                high_water_messages=settings.mqtt_high_water_messages,
+                high_water_bytes=settings.mqtt_high_water_bytes,
+                max_payload_bytes=settings.max_payload_bytes,
+                drain_s=settings.drain_s,
+            )
+            mqtt_sources = [MqttSource(broker, pipeline.filters, pipeline, options) for broker in brokers]
+            letters_service = DeadLettersService(dead_letters, pipeline, unrouted_tenant=settings.unrouted_tenant)
+            checks = _checks(client, engine, batcher, dead_letters, mqtt_sources)
+
+            async with asyncio.TaskGroup() as tasks:
+                intake = GrpcIntake(pipeline, registry, tasks, high_water_bytes=settings.grpc_high_water_bytes)
+                grpc_source = GrpcSource(intake)
+                services = [grpc_source.add, DeviceRegistryService(registry).add, letters_service.add]
+                tasks.create_task(batcher.run())
+                tasks.create_task(dead_letters.run())
+                pruning = tasks.create_task(dead_letters.run_retention())
+                async with (
+                    probe.serving(settings.probe_host, settings.probe_port, checks),
+                    GrpcServer(settings.grpc_address, keys.verifier, services, grace_s=settings.drain_s),
+                ):
+                    reading = [tasks.create_task(source.run(stop)) for source in mqtt_sources]
+                    log.info("ready", grpc=settings.grpc_address, brokers=[broker.host for broker in brokers])
+                    await stop.wait()
+                    impatience = tasks.create_task(_give_up(settings.drain_s, batcher, dead_letters))
+                    grpc_source.close()
+                    await asyncio.gather(*reading)
+                impatience.cancel()
+                pruning.cancel()
+                batcher.close()
+                dead_letters.close()
+    finally:
+        await engine.dispose()
+
+
+async def _redis_answers(client: Redis, stop: Stop) -> bool:
+    """Waits for a server that is starting; False when asked to stop meanwhile. Raises FatalError in the end."""
+    deadline_s = asyncio.get_running_loop().time() + _REDIS_PATIENCE_S
+    while not stop.is_set():
+        wrong = await _check_redis(client)
+        if wrong is None:
+            return True
+        if asyncio.get_running_loop().time() > deadline_s:
+            raise FatalError(wrong)
+        await stop.wait_for(0.1)
+    return False
+
+
+async def _give_up(after_s: float, batcher: Batcher, dead_letters: DeadLetters) -> None:
+    await asyncio.sleep(after_s)
+    log.warning("stopping with messages that are not durable: they are not acknowledged, and will be sent again")
+    batcher.give_up()
+    dead_letters.close()
+
+
+def _checks(
+    client: Redis,
+    engine: AsyncEngine,
+    batcher: Batcher,
+    dead_letters: DeadLetters,
+    mqtt_sources: Sequence[MqttSource],
+) -> Mapping[str, Callable[[], Awaitable[str | None]]]:
+    async def what_is_wrong(part: Batcher | DeadLetters | MqttSource) -> str | None:
+        return part.wrong
+
+    return {
+        "redis": functools.partial(_check_redis, client),
+        "database": functools.partial(_check_database, engine),
+        "log": functools.partial(what_is_wrong, batcher),
+        "dead_letters": functools.partial(what_is_wrong, dead_letters),
+        **{f"mqtt_{n}": functools.partial(what_is_wrong, source) for n, source in enumerate(mqtt_sources)},
+    }
+
+
+async def _check_redis(client: Redis) -> str | None:
+    try:
+        await client.ping()
+    except AWAY as error:
+        return f"Redis does not answer: {error}"
+    return None
+
+
+async def _check_database(engine: AsyncEngine) -> str | None:
+    try:
+        async with read(engine) as connection:
+            await connection.execute(text("SELECT 1"))
+    except (DBAPIError, OSError) as error:
+        return f"the database does not answer: {error}"
+    return None
+
+
+def main() -> None:
+    """Loads the settings, and runs."""
+    try:
+        common, settings = load_process("ingest", IngestSettings, os.environ)
+    except SettingsError as error:
+        raise SystemExit(f"ingest: {error}") from error
+    run("ingest", functools.partial(serve, common=common, settings=settings), common)
+
+
+if __name__ == "__main__":
+    main()

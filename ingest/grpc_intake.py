@@ -1,0 +1,178 @@
+"""Requests of all gRPC streams, settled together: one decoding for whatever came in a millisecond.
+
+Ten thousand streams of one small batch each would otherwise cost ten thousand calls of every kernel.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+from drover.api.ingest.v1.ingest_service_pb2 import Rejection as RejectionMessage
+
+from ingest.addressing import Addressed
+from ingest.decoders.native_protobuf import PayloadKind
+from ingest.device_name import DeviceName, batch_topic, is_device_id
+from ingest.messages import Messages
+from ingest.pipeline import Origin, Pipeline
+from ingest.reasons import Reason
+from ingest.registry import Registry
+from ingest.stream_requests import Requests, take_apart
+from runtime.metrics import Gauge
+from runtime.problems import Invalid, Unavailable
+from runtime.tokens import Caller, Role
+from tracking_core.columns import I64
+
+_IN_FLIGHT: Final = Gauge("drover_ingest_grpc_in_flight_bytes", "Bytes of gRPC requests that are not settled.")
+
+_GATHER_S: Final = 0.001
+
+
+class MalformedRequestError(Invalid):
+    """Bytes that are not a StreamRequest: nothing in them can be told from anything else, so the stream ends."""
+
+    code = "malformed_request"
+
+
+class Receipt(NamedTuple):
+    """A request that is durable, but for what it was told."""
+
+    batch_number: int
+    rejections: list[RejectionMessage]
+
+
+class _Submitted(NamedTuple):
+    request: bytes
+    sender: Caller
+    settled: asyncio.Future[Receipt]
+
+
+class GrpcIntake:
+    """One for all streams. What is a bug ends the task group, and with it the process."""
+
+    def __init__(
+        self, pipeline: Pipeline, registry: Registry, tasks: asyncio.TaskGroup, *, high_water_bytes: int
+    ) -> None:
+        self._pipeline: Final = pipeline
+        self._registry: Final = registry
+        self._high_water_bytes: Final = high_water_bytes
+        self._in_flight_bytes = 0
+        self._room: Final = asyncio.Event()
+        self._room.set()
+        self._gathered: list[_Submitted] = []
+        self._tasks: Final = tasks
+
+    async def has_room(self) -> None:
+        """Returns when another request may be read: fewer bytes are in flight than the high-water mark."""
+        await self._room.wait()
+
+    def submit(self, request: bytes, sender: Caller) -> asyncio.Future[Receipt]:
+        """Takes a request. The future raises MalformedRequestError, or Unavailable when ingest stops before it is
+        durable.
+        """
+        loop = asyncio.get_running_loop()
+        if not self._gathered:
+            loop.call_later(_GATHER_S, self._start)
+        settled: asyncio.Future[Receipt] = loop.create_future()
+        self._gathered.append(_Submitted(request, sender, settled))
+        self._change_in_flight(len(request))
+        return settled
+
+    def _change_in_flight(self, by: int) -> None:
+        self._in_flight_bytes += by
+        _IN_FLIGHT.set(self._in_flight_bytes)
+        if self._in_flight_bytes < self._high_water_bytes:
+            self._room.set()
+        else:
+            self._room.clear()
+
+    def _start(self) -> None:
+        gathered, self._gathered = self._gathered, []
+        self._tasks.create_task(self._settle(gathered))
+
+    async def _settle(self, gathered: Sequence[_Submitted]) -> None:
+        try:
+            receipts = await self._settled(gathered)
+        except Unavailable as problem:
+            receipts = [problem] * len(gathered)
+        finally:
+            self._change_in_flight(-sum(len(each.request) for each in gathered))
+        for each, receipt in zip(gathered, receipts, strict=True):
+            if each.settled.done():  # its stream is gone
+                continue
+            if isinstance(receipt, Receipt):
+                each.settled.set_result(receipt)
+            else:
+                each.settled.set_exception(receipt)
+
+    async def _settled(self, gathered: Sequence[_Submitted]) -> list[Receipt | MalformedRequestError | Unavailable]:
+        requests = take_apart([each.request for each in gathered])
+        senders = [each.sender for each in gathered]
+        addressed = await self._addressed(requests, senders)
+        request_of: list[int] = requests.request.tolist()
+        ids = _ids(requests)
+
+        def origin(row: int) -> Origin:
+            tenant = senders[request_of[row]].tenant
+            return Origin(tenant, batch_topic(DeviceName(tenant, ids[row].decode(errors="backslashreplace"))))
+
+        outcome = await self._pipeline.settle(addressed, origin)
+        receipts: list[Receipt | MalformedRequestError | Unavailable] = [
+            Receipt(number, []) if is_sound else MalformedRequestError("the bytes are not a StreamRequest")
+            for number, is_sound in zip(requests.batch_number.tolist(), requests.is_sound.tolist(), strict=True)
+        ]
+        for refusal in outcome.refusals:
+            receipt = receipts[request_of[refusal.message]]
+            assert isinstance(receipt, Receipt)
+            receipt.rejections.append(
+                RejectionMessage(
+                    batch_number=receipt.batch_number,
+                    device_id=ids[refusal.message].decode(errors="backslashreplace"),
+                    reason=refusal.reason.slug,
+                    count=refusal.readings,
+                )
+            )
+        return receipts
+
+    async def _addressed(self, requests: Requests, senders: Sequence[Caller]) -> Addressed:
+        rows = len(requests.request)
+        device, reason = np.zeros(rows, np.uint32), np.zeros(rows, np.uint8)
+        unknown: dict[DeviceName, list[int]] = {}
+        for row, (request, device_id) in enumerate(zip(requests.request.tolist(), _ids(requests), strict=True)):
+            sender = senders[request]
+            if sender.role is Role.DEVICE and device_id != sender.subject.encode():
+                reason[row] = Reason.FORBIDDEN
+                continue
+            number = self._registry.numbers_of(sender.tenant).get(device_id)
+            if number is not None:
+                device[row] = number
+            elif is_device_id(text := device_id.decode(errors="replace")):
+                unknown.setdefault(DeviceName(sender.tenant, text), []).append(row)
+            else:
+                reason[row] = Reason.BAD_DEVICE_ID
+        if unknown:
+            numbers = await self._registry.resolve(unknown)
+            for name, rows_of in unknown.items():
+                if name in numbers:
+                    device[rows_of] = numbers[name]
+                else:
+                    reason[rows_of] = Reason.UNKNOWN_DEVICE
+        messages = Messages(
+            requests.buffer,
+            requests.id_start,
+            requests.id_end,
+            requests.readings_start,
+            requests.readings_end,
+            time.time_ns() // 1000,
+            "grpc",
+        )
+        return Addressed(messages, device, np.full(rows, PayloadKind.BATCH, np.uint8), reason, {})
+
+
+def _ids(requests: Requests) -> list[bytes]:
+    starts: I64 = requests.id_start
+    buffer = requests.buffer.data
+    return [bytes(buffer[start:end]) for start, end in zip(starts.tolist(), requests.id_end.tolist(), strict=True)]
