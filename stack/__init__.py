@@ -1,0 +1,1 @@
+"""The whole on one machine: command line, embedded servers, supervisor, doctor."""

@@ -1,0 +1,145 @@
+"""`drover up`: everything on this machine, over real protocols on embedded servers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import pathlib
+import signal
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from runtime.process import Stop
+from runtime.tokens import Role, load_or_create_keys
+from stack import data_folder, demo, embedded, ports, processes, running, warmup
+from stack.options import DEFAULT_DATA_DIR, ConfigFile, DataDir
+from stack.settings import load_all
+from stack.supervisor import Supervisor
+
+TOKEN_HOURS = 12.0
+FLEET_TOKEN_DAYS = 30
+
+console = Console(highlight=False)
+
+
+def command(
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    demo_fleet: Annotated[
+        bool, typer.Option("--demo", help="Add a simulated fleet with fences and shipments.")
+    ] = False,
+    vehicles: Annotated[int, typer.Option(min=1, max=100_000, help="Vehicles of the simulated fleet.")] = 120,
+    tenant: Annotated[str, typer.Option(help="Tenant that the printed token is good for.")] = "demo",
+    http_port: Annotated[
+        int, typer.Option(min=0, max=65_535, help="Port of the map and REST; 0 takes a free one.")
+    ] = 8000,
+    http_host: Annotated[str, typer.Option(help="Address of the map and REST.")] = "127.0.0.1",
+    mqtt_port: Annotated[int | None, typer.Option(min=0, max=65_535, help="Port of MQTT [1883].")] = None,
+    mqtt_host: Annotated[str, typer.Option(help="Address of MQTT.")] = "127.0.0.1",
+    ingest_port: Annotated[
+        int | None, typer.Option(min=0, max=65_535, help="Port of gRPC for devices [50051].")
+    ] = None,
+    redis_port: Annotated[
+        int | None, typer.Option(min=0, max=65_535, help="Port of the embedded Redis [6390].")
+    ] = None,
+    auto_provision: Annotated[bool, typer.Option(help="Take in devices that are not known yet.")] = True,
+    config: ConfigFile = None,
+) -> None:
+    """Start everything on this machine; Ctrl-C stops it. Data are kept in the data folder."""
+    load_all(config)  # a wrong setting is told before anything starts
+    with data_folder.held(data_dir) as folder:
+        addresses = processes.Addresses(
+            http=ports.exact(http_port, "the map and REST", "--http-port"),
+            mqtt=ports.chosen(mqtt_port, 1883, "MQTT", "--mqtt-port", _note),
+            ingest=ports.chosen(ingest_port, 50051, "gRPC for devices", "--ingest-port", _note),
+            redis=ports.chosen(redis_port, 6390, "Redis", "--redis-port", _note),
+            tracking=ports.any_free(),
+            shipment=ports.any_free(),
+            http_host=http_host,
+            mqtt_host=mqtt_host,
+        )
+        overrides = {"DROVER_INGEST_AUTO_PROVISION": "true" if auto_provision else "false"}
+        if config is not None:
+            overrides["DROVER_CONFIG"] = str(config.resolve())
+        if demo_fleet:
+            overrides["DROVER_GATEWAY_DEMO_TENANT"] = tenant
+        asyncio.run(_up(folder, addresses, overrides, tenant, vehicles if demo_fleet else 0))
+
+
+def _note(text: str) -> None:
+    console.print(f"[dim]{text}[/dim]")
+
+
+async def _up(
+    folder: pathlib.Path, addresses: processes.Addresses, overrides: dict[str, str], tenant: str, vehicles: int
+) -> None:
+    stop = Stop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    logs = folder / "logs"
+    supervisor = Supervisor(_note, lambda: running.write(folder, addresses, tenant, supervisor.pids()))
+    work = asyncio.create_task(_start_and_watch(supervisor, folder, logs, addresses, overrides, tenant, vehicles, stop))
+    asked = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({work, asked}, return_when=asyncio.FIRST_COMPLETED)
+        if not work.done():
+            console.print("stopping ...")
+            work.cancel()
+    finally:
+        asked.cancel()
+        await asyncio.gather(work, return_exceptions=True)
+        await supervisor.stop()
+    if not work.cancelled() and (error := work.exception()) is not None:
+        raise error
+    console.print("stopped; the data are in", str(folder))
+
+
+async def _start_and_watch(
+    supervisor: Supervisor,
+    folder: pathlib.Path,
+    logs: pathlib.Path,
+    addresses: processes.Addresses,
+    overrides: dict[str, str],
+    tenant: str,
+    vehicles: int,
+    stop: Stop,
+) -> None:
+    keys = load_or_create_keys(folder)
+    await asyncio.to_thread(warmup.ensure, _note)
+    children = [
+        embedded.redis(folder / "redis", logs, addresses.redis),
+        embedded.mqtt(folder / "mqtt", logs, addresses.mqtt_host, addresses.mqtt),
+        *processes.all_processes(addresses, folder, logs, overrides),
+    ]
+    for child in children:
+        with console.status(f"starting {child.name}") if console.is_terminal else contextlib.nullcontext():
+            await supervisor.start(child)
+    token = keys.issuer.issue("operator", tenant, Role.DISPATCHER, TOKEN_HOURS * 3600)
+    if vehicles:
+        plan = await demo.prepare(addresses, keys, tenant, vehicles)
+        forwarder = keys.issuer.issue("demo-fleet", tenant, Role.FORWARDER, FLEET_TOKEN_DAYS * 86_400)
+        await supervisor.start(demo.fleet(plan, addresses, forwarder, tenant, logs))
+    running.write(folder, addresses, tenant, supervisor.pids())
+    _show(addresses, folder, token, tenant, vehicles)
+    await supervisor.watch(stop)
+
+
+def _show(addresses: processes.Addresses, folder: pathlib.Path, token: str, tenant: str, vehicles: int) -> None:
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    table.add_row("map", addresses.http_url)
+    table.add_row("REST", f"{addresses.http_url}/v1  (described at {addresses.http_url}/docs)")
+    table.add_row("MQTT", f"{addresses.mqtt_url}  topic drover/v1/{tenant}/DEVICE/position/json")
+    table.add_row("gRPC", f"127.0.0.1:{addresses.ingest}  drover.api.ingest.v1.TelemetryIngest")
+    if vehicles:
+        table.add_row("fleet", f"{vehicles} simulated vehicles, tenant {tenant}")
+    table.add_row("data", str(folder))
+    console.print(table)
+    console.print(f"[bold]token[/bold] (tenant {tenant}, dispatcher, {TOKEN_HOURS:g} h; more with `drover token`)")
+    console.print(token, soft_wrap=True)
+    console.print("[bold green]ready[/bold green]  Ctrl-C stops everything")
+    sys.stdout.flush()
