@@ -13,6 +13,8 @@ from typing import Final
 import numpy as np
 
 from geofence.definition import F64, MultiPolygonShape, Ring
+from geofence.kernel import kernel
+from geofence.predicates import orientation
 
 # A ring without a vertex nearer to Greenwich than this, and on both sides of the 180th meridian, crosses it.
 CROSSING_LONGITUDE_DEG: Final = 135.0
@@ -33,6 +35,8 @@ def crosses_antimeridian(longitude_deg: F64) -> bool:
         len(longitude_deg)
         and magnitude.min() >= CROSSING_LONGITUDE_DEG
         and magnitude.max() <= 180.0
+        # A ring with no other longitudes than these is the whole world.
+        and (magnitude < 180.0).any()
         and longitude_deg.min() < 0.0 < longitude_deg.max()
     )
 
@@ -58,11 +62,47 @@ def unwrapped_line(line: F64) -> F64:
     return moved
 
 
+@kernel
+def is_flat(ring: F64) -> bool:
+    """Whether all vertices of a ring (float64 (n, 2)) lie on one line, exactly; so do any two."""
+    first = 0
+    other = first
+    for index in range(len(ring)):
+        if ring[index, 0] != ring[first, 0] or ring[index, 1] != ring[first, 1]:
+            other = index
+            break
+    for index in range(len(ring)):
+        if (
+            orientation(ring[first, 0], ring[first, 1], ring[other, 0], ring[other, 1], ring[index, 0], ring[index, 1])
+            != 0.0
+        ):
+            return False
+    return True
+
+
+@kernel
 def runs_left(ring: F64) -> bool:
-    """Whether a closed ring runs counter-clockwise, by twice its signed area about its first vertex."""
-    x = ring[:, 0] - ring[0, 0]
-    y = ring[:, 1] - ring[0, 1]
-    return bool(np.dot(x[:-1], y[1:]) - np.dot(x[1:], y[:-1]) > 0.0)
+    """Whether a closed ring that does not cross itself runs counter-clockwise, exactly.
+
+    Its lowest vertex, the leftmost of those, is a convex corner: the ring turns left there or right.
+    """
+    count = len(ring) - 1
+    low = 0
+    for index in range(count):
+        if ring[index, 1] < ring[low, 1] or (ring[index, 1] == ring[low, 1] and ring[index, 0] < ring[low, 0]):
+            low = index
+    before = low
+    after = low
+    for _ in range(count):
+        if ring[before, 0] != ring[low, 0] or ring[before, 1] != ring[low, 1]:
+            break
+        before = before - 1 if before > 0 else count - 1
+    for _ in range(count):
+        if ring[after, 0] != ring[low, 0] or ring[after, 1] != ring[low, 1]:
+            break
+        after = after + 1 if after < count - 1 else 0
+    turn = orientation(ring[before, 0], ring[before, 1], ring[low, 0], ring[low, 1], ring[after, 0], ring[after, 1])
+    return turn > 0.0
 
 
 def planar_rings(polygon: tuple[Ring, ...]) -> list[F64]:
