@@ -1,0 +1,1 @@
+"""Latest positions and events, from Redis pub/sub to WebSocket clients."""
