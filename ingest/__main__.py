@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
@@ -31,9 +30,9 @@ from runtime.grpc_server import GrpcServer
 from runtime.migrations import migrate
 from runtime.partitioned_log import RedisStreamLog
 from runtime.problems import FatalError
-from runtime.process import Stop, run
+from runtime.process import Stop, run_with_settings
 from runtime.redis_client import AWAY, connect
-from runtime.settings import CommonSettings, SettingsError, load_process
+from runtime.settings import CommonSettings
 from runtime.tokens import load_or_create_keys
 
 log = structlog.get_logger()
@@ -41,7 +40,7 @@ log = structlog.get_logger()
 _REDIS_PATIENCE_S: Final = 60.0
 
 
-async def serve(stop: Stop, *, common: CommonSettings, settings: IngestSettings) -> None:
+async def serve(stop: Stop, common: CommonSettings, settings: IngestSettings) -> None:
     """Runs until asked to stop, then drains: what was read is made durable and acknowledged, as far as `drain_s` lasts.
 
     Raises FatalError for what a person must mend.
@@ -164,14 +163,5 @@ async def _check_database(engine: AsyncEngine) -> str | None:
     return None
 
 
-def main() -> None:
-    """Loads the settings, and runs."""
-    try:
-        common, settings = load_process("ingest", IngestSettings, os.environ)
-    except SettingsError as error:
-        raise SystemExit(f"ingest: {error}") from error
-    run("ingest", functools.partial(serve, common=common, settings=settings), common)
-
-
 if __name__ == "__main__":
-    main()
+    run_with_settings("ingest", "ingest", IngestSettings, serve)

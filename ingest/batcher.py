@@ -93,6 +93,11 @@ class Batcher:
         self.wrong: str | None = None
         """What keeps readings from the log now, in one line."""
 
+    @property
+    def queued(self) -> int:
+        """Readings that wait for the log, those of the append in flight among them."""
+        return self._queued
+
     async def add(self, readings: Readings) -> None:
         """Returns when the readings are in the log. Waits while the queue is full.
 

@@ -1,0 +1,107 @@
+"""Topics: native, mapped, and wrong."""
+
+from __future__ import annotations
+
+import pydantic
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ingest import decoders
+from ingest.device_name import DeviceName
+from ingest.reasons import Reason, Rejection
+from ingest.settings import IngestSettings, TopicRule
+from ingest.topic_rules import Route, TopicRules
+from runtime.problems import FatalError
+from tests.ingest.rig import OWNTRACKS
+
+VENDOR = TopicRule(filter="vendor/+/+/data", decoder="json", device_levels=(2,), tenant_level=1)
+RULES = TopicRules([VENDOR, OWNTRACKS])
+
+
+@pytest.mark.parametrize("kind", ["position", "sensor", "tag", "batch", "json"])
+def test_native_topics(kind: str) -> None:
+    assert RULES.match(f"drover/v1/acme/truck-1/{kind}".encode()) == Route(
+        DeviceName("acme", "truck-1"), decoders.NUMBERS[kind]
+    )
+
+
+@pytest.mark.parametrize(
+    ("topic", "name", "decoder"),
+    [
+        (b"owntracks/jane/phone", DeviceName("acme", "jane.phone"), "owntracks"),
+        (b"owntracks/jane/phone/event", DeviceName("acme", "jane.phone"), "owntracks"),
+        (b"vendor/other/4711/data", DeviceName("other", "4711"), "json"),
+    ],
+)
+def test_mapped_topics(topic: bytes, name: DeviceName, decoder: str) -> None:
+    assert RULES.match(topic) == Route(name, decoders.NUMBERS[decoder])
+
+
+@pytest.mark.parametrize(
+    ("topic", "reason"),
+    [
+        (b"", Reason.UNKNOWN_TOPIC),
+        (b"drover/v1/acme/truck", Reason.UNKNOWN_TOPIC),
+        (b"drover/v1/acme/truck/cmd", Reason.UNKNOWN_TOPIC),
+        (b"drover/v1/acme/truck/position/more", Reason.UNKNOWN_TOPIC),
+        (b"drover/v1/acme//position", Reason.BAD_DEVICE_ID),
+        (b"drover/v1//truck/position", Reason.BAD_DEVICE_ID),
+        (b"drover/v1/acme/tr uck/position", Reason.BAD_DEVICE_ID),
+        (b"drover/v1/acme/" + b"x" * 65 + b"/position", Reason.BAD_DEVICE_ID),
+        ("drover/v1/acme/laster-ä/position".encode(), Reason.BAD_DEVICE_ID),
+        (b"drover/v1/acme/\xff/position", Reason.BAD_ENCODING),
+        (b"vendor/other/4711/status", Reason.UNKNOWN_TOPIC),
+        (b"owntracks/jane", Reason.UNKNOWN_TOPIC),
+    ],
+)
+def test_reasons(topic: bytes, reason: Reason) -> None:
+    answer = RULES.match(topic)
+    assert isinstance(answer, Rejection)
+    assert answer.reason is reason
+
+
+def test_filters_name_all_kinds_but_no_downlink() -> None:
+    assert RULES.filters == (
+        *(f"drover/v1/+/+/{kind}" for kind in ("position", "sensor", "tag", "batch", "json")),
+        "vendor/+/+/data",
+        "owntracks/+/+/#",
+    )
+
+
+def test_the_tenant_of_a_topic_that_leads_nowhere() -> None:
+    assert RULES.tenant_of(b"drover/v1/acme/truck/position") == "acme"
+    assert RULES.tenant_of(b"drover/v1/acme/tr uck/position") == "acme"
+    assert RULES.tenant_of(b"drover/v1/a cme/truck/position") is None
+    assert RULES.tenant_of(b"elsewhere") is None
+
+
+def test_owntracks_needs_a_tenant() -> None:
+    assert IngestSettings().topic_rules() == ()
+    assert IngestSettings(owntracks_tenant="acme").topic_rules() == (OWNTRACKS,)
+
+
+@pytest.mark.parametrize("more", [{}, {"tenant": "a", "tenant_level": 1}, {"tenant": "a b"}])
+def test_a_rule_names_one_tenant(more: dict[str, object]) -> None:
+    with pytest.raises(pydantic.ValidationError, match="topic rule a/b"):
+        TopicRule.model_validate({"filter": "a/b", "decoder": "json", "device_levels": (1,)} | more)
+
+
+def test_an_unknown_decoder_is_refused() -> None:
+    with pytest.raises(FatalError, match="unknown decoder 'jsonn'; known are batch, json"):
+        TopicRules([TopicRule(filter="a/b", decoder="jsonn", device_levels=(1,), tenant="acme")])
+
+
+def test_rules_from_the_environment() -> None:
+    text = '[{"filter": "a/+", "decoder": "json", "device_levels": [1], "tenant": "acme"}]'
+    settings = IngestSettings.model_validate({"topics": text, "mqtt_urls": "mqtt://one, mqtt://two"})
+    assert settings.topics[0].device_levels == (1,)
+    assert [url.get_secret_value() for url in settings.mqtt_urls] == ["mqtt://one", "mqtt://two"]
+
+
+_LEVELS = st.lists(st.sampled_from(["drover", "v1", "acme", "owntracks", "x", "", "json"]))
+
+
+@given(st.binary() | _LEVELS.map(lambda levels: "/".join(levels).encode()))
+def test_any_topic_has_a_route_or_a_reason(topic: bytes) -> None:
+    assert isinstance(RULES.match(topic), Route | Rejection)
