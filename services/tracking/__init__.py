@@ -1,0 +1,1 @@
+"""Tracking: hosts the engine, writes history, publishes events and live positions, keeps the definitions."""

@@ -1,0 +1,147 @@
+"""Events out, each exactly once: the stream `drover:events`, and at once the hint on `drover.alerts.{tenant}.{kind}`.
+
+One Lua script compares the partition's marker, appends the events, publishes the hints and moves the marker, so that
+the stream and the memory of what is in it cannot part. A marker is the offset of a log entry and how many of that
+entry's events are out: `1700000000000-0/3`. A process that dies anywhere folds again from its snapshot, and passes over
+what the marker says is out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import redis.asyncio as redis
+import structlog
+
+from runtime.metrics import LATENCY_BUCKETS_S, Counter, Histogram
+from runtime.partitioned_log import START, offset_key
+from runtime.problems import FatalError
+from runtime.redis_client import AWAY
+from services.tracking.events import PublishedEvent
+
+log = structlog.get_logger()
+
+STREAM: Final = "drover:events"
+GROUP_EVENTS: Final = 1_000
+"""Events of one script call; Redis does nothing else meanwhile."""
+RETRY_S: Final = 0.2
+
+PUBLISHED: Final = Counter("drover_tracking_events_total", "Events published.", ["kind"])
+PUBLISH_TIME: Final = Histogram(
+    "drover_tracking_event_publish_seconds", "Time to publish a group of events.", buckets=LATENCY_BUCKETS_S
+)
+
+_SCRIPT: Final = """
+local marker = redis.call('GET', KEYS[1])
+if marker == ARGV[2] then return 0 end
+if (marker or '') ~= ARGV[1] then return redis.error_reply('MARKER ' .. (marker or '')) end
+for i = 4, #ARGV, 2 do
+  redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[3], '*', 'e', ARGV[i + 1])
+  redis.call('PUBLISH', ARGV[i], ARGV[i + 1])
+end
+redis.call('SET', KEYS[1], ARGV[2])
+return 1
+"""
+
+
+class EventsDivergedError(FatalError):
+    """The marker is not where this process left it: another tracking service publishes, or Redis has lost writes."""
+
+
+class Marker(NamedTuple):
+    """`published` events of the entry at `offset`, and all of entries before it, are out."""
+
+    offset: str
+    published: int
+
+    @classmethod
+    def parse(cls, text: bytes | None) -> Marker:
+        """As stored; nothing stored is the start."""
+        if not text:
+            return cls(START, 0)
+        offset, _, published = text.decode().partition("/")
+        return cls(offset, int(published))
+
+    def encode(self) -> str:
+        """As stored: nothing for the start."""
+        return f"{self.offset}/{self.published}" if self.published else ""
+
+
+class EntryEvents(NamedTuple):
+    """The events of one log entry."""
+
+    offset: str
+    events: Sequence[PublishedEvent]
+
+
+def marker_key(partition: int) -> str:
+    """Where a partition's marker is kept."""
+    return f"drover:events:offset:{partition}"
+
+
+class EventSink:
+    """Publishes the events of all partitions. Call `load` first."""
+
+    def __init__(self, client: redis.Redis, max_length: int) -> None:
+        self._client = client
+        self._max_length = max_length
+        self._markers: dict[int, Marker] = {}
+        self._script = client.register_script(_SCRIPT)
+
+    async def load(self, partitions: int) -> Mapping[int, Marker]:
+        """Reads how far each partition has come."""
+        texts: list[Any] = await self._client.mget([marker_key(number) for number in range(partitions)])
+        self._markers = {number: Marker.parse(text) for number, text in enumerate(texts)}
+        return dict(self._markers)
+
+    def fresh(self, partition: int, entry: EntryEvents) -> EntryEvents:
+        """Those events of an entry that are not out yet."""
+        marker = self._markers[partition]
+        if entry.offset == marker.offset:
+            return EntryEvents(entry.offset, entry.events[marker.published :])
+        if offset_key(entry.offset) < offset_key(marker.offset):
+            return EntryEvents(entry.offset, ())
+        return entry
+
+    async def publish(self, partition: int, entries: Sequence[EntryEvents]) -> None:
+        """Publishes the events of consecutive entries that are not out yet; returns when they are.
+
+        Waits as long as Redis is away. Raises EventsDivergedError.
+        """
+        waiting: list[tuple[Marker, PublishedEvent]] = []
+        for entry in entries:
+            fresh = self.fresh(partition, entry)
+            before = len(entry.events) - len(fresh.events)
+            waiting += [
+                (Marker(entry.offset, before + position), event) for position, event in enumerate(fresh.events, start=1)
+            ]
+        for begin in range(0, len(waiting), GROUP_EVENTS):
+            group = waiting[begin : begin + GROUP_EVENTS]
+            await self._publish_group(partition, group[-1][0], [event for _, event in group])
+
+    async def _publish_group(self, partition: int, marker: Marker, events: Sequence[PublishedEvent]) -> None:
+        arguments: list[Any] = [self._markers[partition].encode(), marker.encode(), self._max_length]
+        for event in events:
+            arguments += (f"drover.alerts.{event.core.tenant}.{event.core.kind.value}", event.body)
+        with PUBLISH_TIME.time():
+            while True:
+                try:
+                    await self._script(keys=[marker_key(partition), STREAM], args=arguments)
+                except AWAY as error:
+                    # Whether it was done is unknown: the script sees by the marker, and then does nothing.
+                    log.warning("events wait for Redis", partition=partition, error=str(error))
+                    await asyncio.sleep(RETRY_S)
+                except redis.ResponseError as error:
+                    if not str(error).startswith("MARKER"):
+                        raise
+                    raise EventsDivergedError(
+                        f"the event marker of partition {partition} is {str(error)[7:]!r}, not {arguments[0]!r}: "
+                        "another tracking service publishes, or Redis has lost writes; start again to go on from there"
+                    ) from error
+                else:
+                    break
+        self._markers[partition] = marker
+        for event in events:
+            PUBLISHED.labels(event.core.kind.value).inc()

@@ -1,0 +1,124 @@
+"""Core events to the wire: `TrackingEvent`, and what an event means to people.
+
+Severity, the first rules: crossing a fence is INFO, in and out; a sensor that leaves its limits is a WARNING, its
+return INFO; a tag that comes or goes is NONE, for a busy portal sees thousands, and what matters of them is the
+shipment service's to say. An event above NONE is an alert.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+from drover.tracking.v1.event_pb2 import (
+    ExcursionClosed,
+    ExcursionOpened,
+    GeofenceEntered,
+    GeofenceExited,
+    Severity,
+    TagArrived,
+    TagDeparted,
+    TrackingEvent,
+)
+from tracking_core.events import (
+    CoreEvent,
+    EventKind,
+    ExcursionClosing,
+    ExcursionOpening,
+    FenceCrossing,
+    TagPresence,
+)
+
+SEVERITY_OF: Final[dict[EventKind, Severity.ValueType]] = {
+    EventKind.GEOFENCE_ENTERED: Severity.SEVERITY_INFO,
+    EventKind.GEOFENCE_EXITED: Severity.SEVERITY_INFO,
+    EventKind.EXCURSION_OPENED: Severity.SEVERITY_WARNING,
+    EventKind.EXCURSION_CLOSED: Severity.SEVERITY_INFO,
+    EventKind.TAG_ARRIVED: Severity.SEVERITY_NONE,
+    EventKind.TAG_DEPARTED: Severity.SEVERITY_NONE,
+}
+
+
+class PublishedEvent(NamedTuple):
+    """An event ready for its sinks."""
+
+    core: CoreEvent
+    event_id: str
+    body: bytes
+    """A serialized TrackingEvent."""
+
+
+EVENT_COLUMNS: Final = (
+    "event_id", "tenant", "device_id", "device_number", "kind", "subject_id", "severity", "cause", "revision",
+    "assumed", "observed_at_us", "confirmed_at_us", "latitude_deg", "longitude_deg", "body",
+)  # fmt: skip
+
+
+def published(core: CoreEvent) -> PublishedEvent:
+    """The event with its name and bytes."""
+    event = to_proto(core)
+    # Deterministic: equal logs give equal bytes, in the stream and in SQL.
+    return PublishedEvent(core, event.event_id, event.SerializeToString(deterministic=True))
+
+
+def to_proto(core: CoreEvent) -> TrackingEvent:
+    """The wire message of an event."""
+    located = not (math.isnan(core.latitude_deg) or math.isnan(core.longitude_deg))
+    event = TrackingEvent(
+        event_id=core.event_id,
+        tenant=core.tenant,
+        device_id=core.device_id,
+        device_number=core.device,
+        observed_at_us=core.observed_at_us,
+        confirmed_at_us=core.confirmed_at_us,
+        cause=core.cause.value,  # type: ignore[arg-type]  # the same numbers, held together by a test
+        revision=core.revision,
+        assumed=core.assumed,
+        severity=SEVERITY_OF[core.kind],
+        latitude_deg=core.latitude_deg if located else None,
+        longitude_deg=core.longitude_deg if located else None,
+    )
+    getattr(event, core.kind.value).CopyFrom(_details(core))
+    return event
+
+
+def _details(core: CoreEvent) -> Any:
+    details = core.details
+    match details:
+        case FenceCrossing():
+            message = GeofenceEntered if core.kind is EventKind.GEOFENCE_ENTERED else GeofenceExited
+            return message(fence_id=core.subject_id, fence_version=core.subject_version, fence_name=details.fence_name)
+        case ExcursionOpening():
+            return ExcursionOpened(
+                limit_id=core.subject_id,
+                quantity=details.quantity,  # type: ignore[arg-type]
+                probe=details.probe,
+                value=details.value,
+                bound=details.bound,
+            )
+        case ExcursionClosing():
+            return ExcursionClosed(
+                limit_id=core.subject_id,
+                quantity=details.quantity,  # type: ignore[arg-type]
+                probe=details.probe,
+                value=details.value,
+                worst_value=details.worst_value,
+                opened_at_us=details.opened_at_us,
+            )
+        case TagPresence():
+            tag = TagArrived if core.kind is EventKind.TAG_ARRIVED else TagDeparted
+            return tag(epc=details.epc, antenna=details.antenna)
+
+
+def event_rows(events: Sequence[PublishedEvent]) -> dict[str, list[tuple[Any, ...]]]:
+    """Rows of the table `events`, in the order of EVENT_COLUMNS, by tenant."""
+    rows: dict[str, list[tuple[Any, ...]]] = {}
+    for core, event_id, body in events:
+        located = not (math.isnan(core.latitude_deg) or math.isnan(core.longitude_deg))
+        rows.setdefault(core.tenant, []).append((
+            event_id, core.tenant, core.device_id, core.device, core.kind.value, core.subject_id,
+            SEVERITY_OF[core.kind], int(core.cause), core.revision, int(core.assumed), core.observed_at_us,
+            core.confirmed_at_us, core.latitude_deg if located else None, core.longitude_deg if located else None, body,
+        ))  # fmt: skip
+    return rows

@@ -1,0 +1,6 @@
+"""Called by alembic."""
+
+from runtime.migrations_env import run
+from services.tracking.tables import metadata
+
+run(metadata)

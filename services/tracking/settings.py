@@ -1,0 +1,45 @@
+"""Settings of the tracking service: section `tracking`, environment `DROVER_TRACKING_*`."""
+
+from __future__ import annotations
+
+import pathlib
+
+from pydantic import Field, SecretStr
+
+from runtime.settings import CommonSettings, Settings
+
+
+class TrackingSettings(Settings):
+    """What the tracking service needs to know."""
+
+    grpc_address: str = Field("127.0.0.1:50052", description="host:port of the gRPC server.")
+    database_url: SecretStr = Field(
+        SecretStr(""), description="History and definitions; empty: SQLite file tracking.db in the data folder."
+    )
+    read_entries: int = Field(64, ge=1, le=10_000, description="Log entries of a partition taken at once at most.")
+    history_flush_rows: int = Field(20_000, ge=1, description="Buffered rows at which history is written at once.")
+    history_flush_ms: float = Field(200.0, ge=0, description="How long a row waits to be written at most.")
+    history_queue_rows: int = Field(
+        200_000, ge=1, description="Rows waiting to be written at which the fold waits for the database."
+    )
+    events_max_length: int = Field(
+        1_000_000, ge=1_000, description="Events kept in the stream drover:events, about; SQL keeps all of them."
+    )
+    snapshot_interval_s: float = Field(30.0, gt=0, description="How often the state of a partition is written to disk.")
+    snapshot_entries: int = Field(
+        20_000, ge=1, description="Folded entries after which a snapshot is due before its time."
+    )
+    log_keep_hours: float = Field(24.0, ge=0, description="Log entries younger than this are never trimmed.")
+    tick_interval_s: float = Field(1.0, ge=0.05, description="Least time between two ticks of an idle partition.")
+    max_fence_vertices: int = Field(20_000, ge=4, description="A fence with more vertices is refused.")
+    max_route_vertices: int = Field(100_000, ge=2, description="A route with more vertices or stops is refused.")
+    probe_host: str = Field("127.0.0.1", description="Address of /metrics, /healthz and /readyz.")
+    probe_port: int = Field(0, ge=0, le=65_535, description="Port of /metrics, /healthz and /readyz; 0 for none.")
+
+    def database(self, common: CommonSettings) -> str:
+        """The database's URL."""
+        return self.database_url.get_secret_value() or f"sqlite+aiosqlite:///{common.data_dir / 'tracking.db'}"
+
+    def snapshots(self, common: CommonSettings) -> pathlib.Path:
+        """The folder of snapshots."""
+        return common.data_dir / "tracking" / "snapshots"

@@ -1,0 +1,284 @@
+"""History and definitions in a real SQLite and a real MariaDB."""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from runtime.database import read
+from runtime.migrations import migrate
+from services.tracking.definition_repository import DefinitionRepository
+from services.tracking.directory import Directory
+from services.tracking.history_rows import Counters, Judged, rows_of
+from services.tracking.model import Definition, DefinitionKind, Device, EventFilter, VersionConflict
+from services.tracking.repository import Flush, HistoryDivergedError, HistoryRepository
+from services.tracking.tables import metadata
+from tests.services.tracking.build import (
+    DUPLICATE,
+    LATE,
+    OK,
+    SECOND,
+    T0,
+    judged,
+    positions,
+    readings,
+    sensors,
+    tags,
+)
+from tests.services.tracking.conftest import rows
+
+DEVICES = [Device(0, "acme", "truck-1", "Truck 1"), Device(1, "bolt", "van", "Vän 🚐")]
+DIRECTORY = Directory(DEVICES)
+START, FIRST, SECOND_OFFSET = "0-0", "1700000000000-0", "1700000000001-0"
+
+
+def flush_of(
+    batches: Sequence[Judged],
+    moves: dict[int, tuple[str, str]],
+    devices: Sequence[Device] = (),
+    events: dict[str, Sequence[tuple[object, ...]]] | None = None,
+) -> Flush:
+    counters: Counters = collections.Counter()
+    return Flush(
+        moves=moves,
+        readings=rows_of(batches, DIRECTORY, counters),
+        event_columns=("event_id", "tenant", "device_id", "device_number", "kind", "subject_id", "severity", "cause",
+                       "revision", "assumed", "observed_at_us", "confirmed_at_us", "latitude_deg", "longitude_deg",
+                       "body"),
+        events=events or {},
+        devices=devices,
+        counters=counters,
+    )  # fmt: skip
+
+
+def event(event_id: str, at_us: int, kind: str = "geofence_entered", severity: int = 2, device: str = "truck-1"):
+    return (event_id, "acme", device, 0, kind, "port", severity, 1, 0, 0, at_us, at_us, None, None, event_id.encode())
+
+
+async def test_the_migrated_schema_is_the_one_in_tables(engine: AsyncEngine, database_url: str):
+    await migrate(database_url, "services.tracking")  # once more changes nothing
+
+    def differences(connection):
+        return compare_metadata(MigrationContext.configure(connection, opts={"compare_type": True}), metadata)
+
+    async with read(engine) as connection:
+        assert await connection.run_sync(differences) == []
+
+
+async def test_every_kind_is_stored_as_received(engine: AsyncEngine):
+    repository = HistoryRepository(engine)
+    await repository.offsets(1)
+    batch = readings(
+        positions(
+            {
+                "latitude_deg": 0.1 + 0.2,
+                "longitude_deg": -179.99999999999997,
+                "altitude_m": 1.1,
+                "speed_mps": 13.371234,
+                "heading_deg": 359.9,
+                "accuracy_m": 4.2,
+                "satellites": 11,
+                "sequence": 2**62,
+                "sent_at_us": T0 + 7,
+            },
+            {"device": 0, "observed_at_us": T0 + 1},
+        ),
+        sensors({"quantity": 1, "value": -18.400000000000002, "probe": 4_000_000_000}),
+        tags({"epc": bytes(range(12)), "antenna": 3, "rssi_dbm": -51.5}, {"epc": b"\x00", "observed_at_us": T0 + 1}),
+    )
+    await repository.write(flush_of([judged(batch)], {0: (START, FIRST)}))
+    names = (
+        "latitude_deg, longitude_deg, altitude_m, speed_mps, heading_deg, accuracy_m, satellites, sequence, sent_at_us"
+    )
+    stored = await rows(engine, f"SELECT {names} FROM positions ORDER BY observed_at_us")
+    floats = (np.float32(1.1), np.float32(13.371234), np.float32(359.9), np.float32(4.2))
+    assert stored[0] == (0.1 + 0.2, -179.99999999999997, *map(float, floats), 11, 2**62, T0 + 7)
+    assert stored[1] == (1.5, 2.5, None, None, None, None, None, None, None)
+    assert await rows(engine, "SELECT quantity, value, probe, verdict FROM sensor_samples") == [
+        (1, -18.400000000000002, 4_000_000_000, OK)
+    ]
+    assert await rows(engine, "SELECT epc, antenna, rssi_dbm FROM tag_reads ORDER BY observed_at_us") == [
+        (bytes(range(12)), 3, -51.5),
+        (b"\x00", 1, None),
+    ]
+
+
+async def test_accounts_add_up_over_repetitions_inside_and_across_flushes(engine: AsyncEngine):
+    repository = HistoryRepository(engine)
+    await repository.offsets(2)
+    first = readings(positions({}, {"observed_at_us": T0 + SECOND}, {"device": 1}), sensors({}), tags({}))
+    again = readings(
+        positions({"received_at_us": T0 + 99}, {}, {"observed_at_us": T0 + 2 * SECOND}, {"speed_mps": 1.0}, {}),
+        sensors({}, {"value": 5.0}),
+        tags({}),
+    )
+    grown = await repository.write(flush_of([judged(first)], {0: (START, FIRST)}, DEVICES))
+    assert grown["acme", "positions_stored"] == 2
+    await repository.write(
+        # The engine has recognised the last as a repetition; the first two only SQL remembers; the fourth says more.
+        flush_of([judged(again, position_verdicts=[OK, OK, OK, LATE, DUPLICATE])], {0: (FIRST, SECOND_OFFSET)})
+    )
+    accounts = await repository.accounts("acme")
+    assert accounts.counters | {} == {
+        **accounts.counters,
+        "positions_read": 7, "positions_stored": 4, "positions_repeated": 3,
+        "sensors_read": 3, "sensors_stored": 2, "sensors_repeated": 1,
+        "tags_read": 2, "tags_stored": 1, "tags_repeated": 1,
+    }  # fmt: skip
+    assert accounts.verdicts == {OK: 5, LATE: 1, DUPLICATE: 1}
+    assert (await repository.accounts("bolt")).counters["positions_stored"] == 1
+    assert (await repository.accounts("nobody")).counters == {}
+    assert await rows(engine, "SELECT COUNT(*) FROM positions") == [(5,)]
+    assert (await repository.offsets(2))[0].log_offset == SECOND_OFFSET
+    assert (await repository.offsets(2))[1].log_offset == START
+    assert sorted(await repository.devices()) == DEVICES
+
+
+async def test_a_flush_is_refused_whole_when_another_writer_was_there(engine: AsyncEngine):
+    repository = HistoryRepository(engine)
+    await repository.offsets(2)
+    batch = [judged(readings(positions({})))]
+    await repository.write(flush_of(batch, {0: (START, FIRST)}))
+    with pytest.raises(HistoryDivergedError, match="partition 0"):
+        await repository.write(flush_of([judged(readings(reads=tags({})))], {1: (START, FIRST), 0: (START, SECOND_OFFSET)}))
+    assert await rows(engine, "SELECT COUNT(*) FROM tag_reads") == [(0,)]
+    assert (await repository.offsets(2))[1].log_offset == START
+
+
+async def test_large_flushes_go_in_several_statements(engine: AsyncEngine):
+    repository = HistoryRepository(engine)
+    await repository.offsets(1)
+    count = 10_000
+    fixes = positions(*({"observed_at_us": T0 + index // 2} for index in range(count)))
+    grown = await repository.write(flush_of([judged(readings(fixes))], {0: (START, FIRST)}))
+    assert grown["acme", "positions_stored"] == count // 2
+    assert grown["acme", "positions_repeated"] == count // 2
+
+
+async def test_track_pages_by_time(engine: AsyncEngine):
+    repository = HistoryRepository(engine)
+    await repository.offsets(1)
+    fixes = positions(
+        *({"observed_at_us": T0 + second * SECOND, "speed_mps": second} for second in range(6)),
+        {"observed_at_us": T0, "speed_mps": 99.0},
+        {"device": 1, "observed_at_us": T0},
+    )
+    verdicts = [OK, OK, LATE, OK, OK, OK, OK, OK]
+    await repository.write(flush_of([judged(readings(fixes), position_verdicts=verdicts)], {0: (START, FIRST)}))
+    seen: list[tuple[int, int]] = []
+    after: tuple[int, int] | None = None
+    while page := await repository.track(0, T0, T0 + 5 * SECOND, all_verdicts=False, after=after, limit=2):
+        seen += [(point.observed_at_us, point.verdict) for point in page]
+        after = page[-1].observed_at_us, page[-1].content_hash
+    assert seen == [(T0, OK), (T0, OK), (T0 + SECOND, OK), (T0 + 3 * SECOND, OK), (T0 + 4 * SECOND, OK)]
+    every = await repository.track(0, T0 + SECOND, 0, all_verdicts=True, after=None, limit=100)
+    assert [point.verdict for point in every] == [OK, LATE, OK, OK, OK]
+
+
+async def test_events_page_newest_first_and_filter(engine: AsyncEngine):
+    repository = HistoryRepository(engine)
+    await repository.offsets(1)
+    made = [
+        event("e1", T0),
+        event("e2", T0 + SECOND),
+        event("e3", T0 + SECOND, kind="tag_arrived", severity=1),
+        event("e4", T0 + 2 * SECOND, device="truck-2"),
+    ]
+    grown = await repository.write(flush_of([], {0: (START, FIRST)}, events={"acme": made}))
+    assert grown["acme", "events"] == 4
+
+    async def ids(limit: int = 9, before: tuple[int, str] | None = None, **wanted: object) -> list[str]:
+        found = await repository.events(EventFilter("acme", **wanted), before=before, limit=limit)  # type: ignore[arg-type]
+        return [each.event_id for each in found]
+
+    assert await ids() == ["e4", "e3", "e2", "e1"]
+    assert await ids(2) == ["e4", "e3"]
+    assert await ids(2, (T0 + SECOND, "e3")) == ["e2", "e1"]
+    assert await ids(alerts_only=True) == ["e4", "e2", "e1"]
+    assert await ids(kind="tag_arrived") == ["e3"]
+    assert await ids(device_id="truck-1", from_us=T0 + 1) == ["e3", "e2"]
+    assert await ids(until_us=T0 + SECOND) == ["e1"]
+    assert await repository.events(EventFilter("bolt"), before=None, limit=9) == []
+
+
+def put(body: bytes, device_id: str = ""):
+    def change(present: Definition) -> Definition:
+        return dataclasses.replace(
+            present,
+            version=present.version + 1,
+            deleted=False,
+            device_id=device_id,
+            body=body + b"%d" % present.version,
+        )
+
+    return change
+
+
+async def test_definitions_keep_counting_their_versions_past_a_deletion(engine: AsyncEngine):
+    repository = DefinitionRepository(engine)
+    fence = DefinitionKind.FENCE
+    assert await repository.get(fence, "acme", "Port") is None
+    first = await repository.edit(fence, "acme", "Port", put(b"one"), T0)
+    assert (first.version, first.body) == (1, b"one0")
+    assert await repository.get(fence, "acme", "port") is None, "ids differ by case"
+    assert await repository.get(fence, "bolt", "Port") is None
+    assert [each.version for each in await repository.unpublished()] == [1]
+    await repository.mark_published([first])
+    assert await repository.unpublished() == []
+    gone = await repository.edit(
+        fence, "acme", "Port", lambda present: dataclasses.replace(present, version=2, deleted=True, body=b""), T0
+    )
+    assert gone.deleted
+    assert await repository.get(fence, "acme", "Port") is None
+    assert await repository.every() == []
+    await repository.mark_published([first])
+    assert [each.version for each in await repository.unpublished()] == [2], "an older version says nothing of it"
+    assert (await repository.edit(fence, "acme", "Port", put(b"three"), T0)).version == 3
+    assert await repository.edit(fence, "acme", "Port", lambda _: None, T0) == await repository.get(
+        fence, "acme", "Port"
+    )
+
+
+async def test_a_refused_edit_leaves_nothing(engine: AsyncEngine):
+    repository = DefinitionRepository(engine)
+
+    def refuse(present: Definition) -> Definition:
+        raise VersionConflict(present.definition_id, 7, present.version)
+
+    with pytest.raises(VersionConflict, match="expected version 7, but it does not exist"):
+        await repository.edit(DefinitionKind.FENCE, "acme", "port", refuse, T0)
+    assert await rows(engine, "SELECT COUNT(*) FROM definitions") == [(0,)]
+
+
+async def test_edits_at_once_come_one_after_the_other(engine: AsyncEngine):
+    repository = DefinitionRepository(engine)
+    edits = [repository.edit(DefinitionKind.FENCE, "acme", "port", put(b"x"), T0) for _ in range(6)]
+    assert sorted(each.version for each in await asyncio.gather(*edits)) == [1, 2, 3, 4, 5, 6]
+
+
+async def test_lists_page_by_id(engine: AsyncEngine):
+    repository = DefinitionRepository(engine)
+    for name in ("b", "a", "C", "d"):
+        await repository.edit(DefinitionKind.FENCE, "acme", name, put(b""), T0)
+    await repository.edit(DefinitionKind.ROUTE, "acme", "route", put(b"", "truck-1"), T0)
+    listed = await repository.list(DefinitionKind.FENCE, "acme", after="", limit=3)
+    assert [each.definition_id for each in listed] == ["C", "a", "b"]
+    assert [each.definition_id for each in await repository.list(DefinitionKind.FENCE, "acme", after="b", limit=3)] == [
+        "d"
+    ]
+
+
+async def test_trimming_is_remembered(engine: AsyncEngine):
+    repository = HistoryRepository(engine)
+    await repository.offsets(2)
+    await repository.mark_trimmed(1, FIRST)
+    offsets = await repository.offsets(2)
+    assert (offsets[0].trimmed_before, offsets[1].trimmed_before) == (START, FIRST)
