@@ -4,8 +4,8 @@ An open-addressing hash table: linear probing over slots that hold an entry's nu
 comparisons, and the topics' bytes one after another in an arena, so that an equal hash is never taken for an equal
 topic. The hash is keyed with a random number per table, because devices choose topics.
 
-Rejected: a Python dict of bytes (a slice and a lookup a message: 160 ns, and an object each); a hash of one byte at a
-time (FNV-1a: four cycles a byte, 60 ns for a native topic, against 15).
+Rejected: a Python dict of bytes (a slice and a lookup a message: 160 ns, and an object each, against 50 to 65); a hash
+of one byte at a time (FNV-1a: 31 ns for a topic of 41 bytes, against 5).
 """
 
 from __future__ import annotations
@@ -178,7 +178,7 @@ def hash_bytes(data: U8, start: int, end: int, seed: np.uint64) -> np.uint64:
         state = (state ^ word) * _MIX_B
         state ^= state >> _32
     state *= _MIX_A
-    return state ^ (state >> _32)  # type: ignore[no-any-return]
+    return state ^ (state >> _32)
 
 
 @kernel

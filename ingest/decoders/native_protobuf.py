@@ -33,13 +33,11 @@ from tracking_core.columns import (
     U8,
     U32,
     U64,
-    PositionColumns,
     Readings,
-    SensorColumns,
-    TagColumns,
     empty_positions,
     empty_sensors,
     empty_tags,
+    take,
 )
 
 
@@ -79,21 +77,18 @@ def decode_bulk(
     """
     status = np.empty(len(payload_start), np.uint8)
     most = count_readings(buffer, payload_start, payload_end, kind)
-    room = Readings(*(empty(count + _SPARE_ROWS) for empty, count in zip(_EMPTY_COLUMNS, most, strict=True)))
+    room = Readings(
+        empty_positions(most[0] + _SPARE_ROWS), empty_sensors(most[1] + _SPARE_ROWS), empty_tags(most[2] + _SPARE_ROWS)
+    )
     words = np.zeros(WORDS, np.uint64)
     views = (words, words.view(np.float64), words.view(np.float32))
     positions, sensors, tags = decode_messages(
         buffer, payload_start, payload_end, kind, device, received_at_us, *views, room, status
     )
-    readings = Readings(
-        PositionColumns(*[column[:positions] for column in room.positions]),
-        SensorColumns(*[column[:sensors] for column in room.sensors]),
-        TagColumns(*[column[:tags] for column in room.tags]),
+    filled = Readings(
+        take(room.positions, slice(positions)), take(room.sensors, slice(sensors)), take(room.tags, slice(tags))
     )
-    return readings, status
-
-
-_EMPTY_COLUMNS: Final = (empty_positions, empty_sensors, empty_tags)
+    return filled, status
 
 
 @kernel
@@ -124,7 +119,7 @@ def count_readings(buffer: U8, payload_start: I64, payload_end: I64, kind: U8) -
                 at += length
             else:
                 at = skip_field(buffer, at, end, tag)
-    return counts[0], counts[1], counts[2]  # type: ignore[return-value]
+    return counts[0], counts[1], counts[2]
 
 
 @kernel

@@ -3,7 +3,7 @@
 The words are one uint64 array: field number n of the message stands at n, as the bits of its 64 or 32 bits; an EPC
 stands in EPC_HIGH, EPC_LOW and EPC_LENGTH. Absent fields are the bits of what the columns say for absent. (Rejected:
 writing straight into the rows of a column tuple. Each call then counts references of a dozen arrays up and down:
-500 ns a position against 60.)
+490 ns a position against 95.)
 
 The kernels compare whole tags (field number times 8 plus wire type), so that a known field with another wire type falls
 through to MALFORMED. `wrong` has a bit for each field whose last value cannot be taken: of a field sent twice the last
@@ -128,13 +128,13 @@ def parse_position(buffer: U8, at: int, end: int, received_at_us: int, words: U6
             if at < 0:
                 return refusal(at)
             words[8] = number & _LOW_32
-            wrong = _with_bit(wrong, 8, words[8] > _MAX_SIGNED_32)
+            wrong = _with_bit(wrong, 8, bool(words[8] > _MAX_SIGNED_32))
         elif tag == 0x48:
             number, at = read_varint(buffer, at, end, _VARINT_BYTES)
             if at < 0:
                 return refusal(at)
             words[9] = number
-            wrong = _with_bit(wrong, 9, number > _MAX_SIGNED_64)
+            wrong = _with_bit(wrong, 9, bool(number > _MAX_SIGNED_64))
         elif field <= 10:
             return _MALFORMED
         else:
@@ -178,7 +178,7 @@ def parse_sensor(buffer: U8, at: int, end: int, received_at_us: int, words: U64)
             if at < 0:
                 return refusal(at)
             words[field] = number if field == 5 else number & _LOW_32
-            wrong = _with_bit(wrong, field, field == 5 and number > _MAX_SIGNED_64)
+            wrong = _with_bit(wrong, field, bool(field == 5 and number > _MAX_SIGNED_64))
         elif field <= 6:
             return _MALFORMED
         else:
@@ -228,7 +228,7 @@ def parse_tag(buffer: U8, at: int, end: int, received_at_us: int, words: U64) ->
             if at < 0:
                 return refusal(at)
             words[field] = number if field == 5 else number & _LOW_32
-            wrong = _with_bit(wrong, field, field == 5 and number > _MAX_SIGNED_64)
+            wrong = _with_bit(wrong, field, bool(field == 5 and number > _MAX_SIGNED_64))
         elif tag == 0x25:
             if end - at < 4:
                 return _TRUNCATED

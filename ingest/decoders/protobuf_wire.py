@@ -54,13 +54,13 @@ def read_varint(buffer: U8, at: int, end: int, max_bytes: int) -> tuple[np.uint6
 def read_tag(buffer: U8, at: int, end: int) -> tuple[int, int]:
     """The tag (field number times 8 plus wire type) at `at`, and where it ends, or ENDS_EARLY or IS_MALFORMED."""
     if at < end:
-        first = np.int64(buffer[np.uint64(at)])
+        first = int(np.int64(buffer[np.uint64(at)]))
         if 8 <= first < 0x80:
             return first, at + 1
     value, after = read_varint(buffer, at, end, _TAG_BYTES)
     if after > 0 and (value > np.uint64(0xFFFFFFFF) or value < np.uint64(8)):
         return 0, IS_MALFORMED
-    return np.int64(value), after  # type: ignore[return-value]
+    return int(np.int64(value)), after
 
 
 @kernel
@@ -74,17 +74,17 @@ def read_length(buffer: U8, at: int, end: int) -> tuple[int, int]:
         return 0, after
     if value > np.uint64(0x7FFFFFFF):
         return 0, IS_MALFORMED
-    length = np.int64(value)
+    length = int(np.int64(value))
     if length > end - after:
         return 0, ENDS_EARLY
-    return length, after  # type: ignore[return-value]
+    return length, after
 
 
 @kernel
 def load_u32(buffer: U8, at: int) -> np.uint32:
     """Four bytes, little-endian. The caller has checked that they are there."""
     i = np.uint64(at)  # an unsigned index spares numba's test for negative ones
-    return np.uint32(  # type: ignore[no-any-return]
+    return np.uint32(
         np.uint32(buffer[i])
         | np.uint32(buffer[i + np.uint64(1)]) << np.uint32(8)
         | np.uint32(buffer[i + np.uint64(2)]) << np.uint32(16)
