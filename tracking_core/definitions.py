@@ -6,6 +6,7 @@ Versions of one id only grow, also past a deletion: a put whose version is not a
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -24,6 +25,10 @@ class DeviceIdentity:
     device_id: str
 
 
+class InvalidDefinitionError(ValueError):
+    """A limit or route that means nothing; the text says why, in one line."""
+
+
 @dataclass(frozen=True, slots=True)
 class SensorLimit:
     """Bounds for one quantity of one device, on every probe of it. A bound that is None does not exist."""
@@ -40,6 +45,18 @@ class SensorLimit:
     minimum_duration_us: int = 0
     """How long samples must stay outside before an excursion opens."""
     version: int = 1
+
+    def __post_init__(self) -> None:
+        """Raises InvalidDefinitionError."""
+        bounds = [bound for bound in (self.minimum, self.maximum) if bound is not None]
+        if not bounds or not all(math.isfinite(bound) for bound in bounds):
+            raise InvalidDefinitionError(f"limit {self.limit_id} needs a finite minimum or maximum")
+        if bounds[0] > bounds[-1]:
+            raise InvalidDefinitionError(f"limit {self.limit_id} has a minimum above its maximum")
+        if not 0.0 <= self.hysteresis < math.inf:
+            raise InvalidDefinitionError(f"limit {self.limit_id} has the hysteresis {self.hysteresis}")
+        if self.minimum_duration_us < 0:
+            raise InvalidDefinitionError(f"limit {self.limit_id} has a negative minimum duration")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +86,21 @@ class Route:
     """float64 (n, 2), longitude and latitude; empty: straight legs between the stops."""
     expected_speed_mps: float = 13.9
     version: int = 1
+
+    def __post_init__(self) -> None:
+        """Raises InvalidDefinitionError."""
+        if not self.stops:
+            raise InvalidDefinitionError(f"route {self.route_id} has no stop")
+        places = np.array([(stop.longitude_deg, stop.latitude_deg) for stop in self.stops], np.float64)
+        if self.line.ndim != 2 or self.line.shape[1] != 2 or len(self.line) == 1:
+            raise InvalidDefinitionError(f"the line of route {self.route_id} has the shape {self.line.shape}")
+        for points in (places, self.line):
+            if not ((np.abs(points[:, 0]) <= 180.0).all() and (np.abs(points[:, 1]) <= 90.0).all()):
+                raise InvalidDefinitionError(f"route {self.route_id} has a coordinate out of range")
+        if not 0.0 < self.expected_speed_mps < math.inf:
+            raise InvalidDefinitionError(f"route {self.route_id} expects the speed {self.expected_speed_mps}")
+        if any(stop.service_time_us < 0 for stop in self.stops):
+            raise InvalidDefinitionError(f"route {self.route_id} has a negative service time")
 
 
 @dataclass(frozen=True, slots=True)

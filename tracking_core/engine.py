@@ -1,14 +1,46 @@
-"""The engine of one partition: readings and definitions in, verdicts and events out."""
+"""The engine of one partition: readings and definitions in, verdicts and events out.
+
+`Engine.step` is the whole pipeline as one ordered list. A stage is a file with a loop over columns; it has state of its
+own, and sees what the stages before it wrote about each reading.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tracking_core.columns import U32, Readings
+import numpy as np
+
+from tracking_core.columns import (
+    F32,
+    I64,
+    NO_TIME,
+    U8,
+    U32,
+    PositionColumns,
+    Readings,
+    SensorColumns,
+    TagColumns,
+)
+from tracking_core.definition_stage import DefinitionStage
 from tracking_core.definitions import Definition, DeviceIdentity
-from tracking_core.eta import RouteEta
+from tracking_core.door import let_in
+from tracking_core.engine_state import EngineState
+from tracking_core.eta import RouteEta, predict
+from tracking_core.event_building import EventBuilding
+from tracking_core.event_rows import EventBuffer
+from tracking_core.events import Cause, CoreEvent
+from tracking_core.fix_quality import Judged, empty_judged, judge_fixes, quality_rules
+from tracking_core.geofencing import cross_fences
+from tracking_core.live_frame import LiveColumns, empty_live, last_live
+from tracking_core.motion import derive_motion, motion_rules, newest_fixes
+from tracking_core.presence_pool import inside_of
+from tracking_core.route_following import follow_routes, route_rules
+from tracking_core.sensor_limits import check_samples, sample_rules
 from tracking_core.settings import EngineSettings
+from tracking_core.snapshot import pack_state, unpack_state
+from tracking_core.stages import run_stage
 from tracking_core.step_result import LatestColumns, StepResult
+from tracking_core.tag_presence import expire_tags, read_tags
 
 
 class Engine:
@@ -20,6 +52,13 @@ class Engine:
 
     def __init__(self, settings: EngineSettings) -> None:
         self.settings = settings
+        self._quality_rules = quality_rules(settings)
+        self._motion_rules = motion_rules(settings)
+        self._route_rules = route_rules(settings)
+        self._sample_rules = sample_rules(settings)
+        self._events = EventBuffer()
+        self._step = 0
+        self._take_up(EngineState(settings))
 
     @classmethod
     def restore(cls, data: bytes, settings: EngineSettings) -> Engine:
@@ -28,47 +67,229 @@ class Engine:
         Raises SnapshotError (tracking_core/snapshot.py) when the bytes are damaged, of another version, or of another
         partition or number of partitions.
         """
-        raise NotImplementedError
+        engine = cls(settings)
+        engine._take_up(unpack_state(data, settings))
+        return engine
+
+    def _take_up(self, state: EngineState) -> None:
+        self._state = state
+        self._building = EventBuilding(state.devices, state.fences, state.sensors, state.tags)
+        self._definitions = DefinitionStage(state, self._events, self._building, self._route_rules)
 
     def announce(self, devices: Sequence[DeviceIdentity]) -> None:
         """Learns who device numbers are; idempotent. Raises WrongPartitionError for a device of another partition."""
-        raise NotImplementedError
+        self._state.devices.announce(devices, self._state.fences.tenant_number)
 
     def define(self, change: Definition, now_us: int) -> StepResult:
         """Obeys one edit, and evaluates the last fix or sample of the devices concerned, with cause definition.
 
-        A version not above the last one seen for that id changes nothing.
+        A version not above the last one seen for that id, deletions included, changes nothing. What people wrote is
+        validated where it comes in (geofence/validation.py, tracking_core/definitions.py), before it is in the log.
         """
-        raise NotImplementedError
+        departed = self._expire_tags(self._advance(now_us))
+        return _only_events(departed + self._definitions.obey(change))
 
     def step(self, readings: Readings, now_us: int) -> StepResult:
-        """Folds a batch: due timers first, then every reading in its order.
+        """Folds a batch: due timers first, then every reading in its order, positions before samples before tag reads.
 
-        Raises WrongPartitionError for a device of another partition. A device that was never announced gets verdicts,
-        and no events.
+        Raises WrongPartitionError for a device of another partition, before anything changed. A device that was never
+        announced gets verdicts, and no events.
         """
-        raise NotImplementedError
+        now_us = self._advance(now_us)
+        fixes, samples, reads = let_in(readings)
+        rows, sample_rows, read_rows = (self._state.devices.place(kind.device) for kind in (fixes, samples, reads))
+
+        departed = self._expire_tags(now_us)
+        judged = self._judge_fixes(fixes, rows, now_us)
+        speed_mps, heading_deg = self._derive_motion(fixes, rows, judged)
+        crossings = self._cross_fences(fixes, rows, judged)
+        self._follow_routes(fixes, rows, judged)
+        sensor_verdicts, excursions = self._check_samples(samples, sample_rows, now_us)
+        tag_verdicts, presences = self._read_tags(reads, read_rows, now_us)
+
+        return StepResult(
+            judged.verdict,
+            sensor_verdicts,
+            tag_verdicts,
+            speed_mps,
+            heading_deg,
+            self._newest_fixes(fixes, rows, judged),
+            (*departed, *crossings, *excursions, *presences),
+        )
 
     def tick(self, now_us: int) -> StepResult:
         """Fires the timers that are due."""
-        raise NotImplementedError
+        return _only_events(self._expire_tags(self._advance(now_us)))
 
     def next_wakeup_us(self) -> int | None:
-        """When `tick` should be called if no reading comes before, never later than the first timer is due."""
-        raise NotImplementedError
+        """When the first timer is due, by the log's clock: `tick` should be called then if no entry comes before."""
+        return self._state.tags.next_due_us()
 
     def latest(self, numbers: U32 | None = None) -> LatestColumns:
-        """The newest counted fixes of these devices, or of all; devices without one are left out."""
-        raise NotImplementedError
+        """The newest counted fixes of these devices, or of all, by ascending number; devices without one are left out.
+
+        Raises WrongPartitionError.
+        """
+        devices, columns = self._state.devices, self._state.devices.columns
+        rows = np.arange(devices.rows) if numbers is None else np.unique(devices.place(numbers))
+        rows = rows[columns.counted_at_us[rows] != NO_TIME]
+        return LatestColumns(
+            (rows * self.settings.partitions + self.settings.partition).astype(np.uint32),
+            columns.counted_at_us[rows],
+            columns.received_at_us[rows],
+            columns.latitude_deg[rows],
+            columns.longitude_deg[rows],
+            columns.altitude_m[rows],
+            columns.speed_mps[rows],
+            columns.heading_deg[rows],
+            columns.accuracy_m[rows],
+        )
 
     def inside(self, device: int) -> list[str]:
-        """The ids of the fences the device is inside of, sorted."""
-        raise NotImplementedError
+        """The ids of the fences the device is inside of, sorted; a pending exit is still inside. Raises
+        WrongPartitionError.
+        """
+        row = self._state.devices.row_of(device)
+        if row >= self._state.devices.rows:
+            return []
+        first = int(self._state.devices.columns.first_presence[row])
+        slots = np.empty(len(self._state.fences), np.int32)
+        count = inside_of(self._state.presences.columns, first, slots)
+        return sorted(self._state.fences.definition(slot).fence_id for slot in slots[:count].tolist())
 
     def eta(self, tenant: str, route_id: str, now_us: int) -> RouteEta | None:
         """Arrival times for the stops of a route; None when there is no such route."""
-        raise NotImplementedError
+        state = self._state
+        slot = state.routes.slot_of(tenant, route_id)
+        if slot is None:
+            return None
+        row = state.devices.row_of(state.routes.definitions[slot].device)
+        _, device_id = state.devices.identity(row)
+        return predict(slot, row, device_id, state.routes, state.devices.columns, self.settings, now_us)
 
     def snapshot(self) -> bytes:
         """The whole state. Equal states give equal bytes."""
-        raise NotImplementedError
+        return pack_state(self._state, self.settings)
+
+    def _advance(self, now_us: int) -> int:
+        self._state.clock_us = max(self._state.clock_us, now_us)
+        return self._state.clock_us
+
+    def _expire_tags(self, now_us: int) -> list[CoreEvent]:
+        self._events.clear()
+        silence_us = self.settings.tag_silence_us
+        tags, devices = self._state.tags.columns, self._state.devices.columns
+        while wanted := expire_tags(now_us, silence_us, tags, devices, self._events.rows):
+            self._events.make_room(wanted)
+        return self._building.build(self._events.rows, Cause.TIMER)
+
+    def _judge_fixes(self, fixes: PositionColumns, rows: I64, now_us: int) -> Judged:
+        devices = self._state.devices
+        judged = empty_judged(len(rows))
+        judge_fixes(
+            fixes, rows, now_us, devices.columns, devices.timeline, devices.quarantine, self._quality_rules, judged
+        )
+        return judged
+
+    def _derive_motion(self, fixes: PositionColumns, rows: I64, judged: Judged) -> tuple[F32, F32]:
+        speed_mps, heading_deg = np.empty(len(rows), np.float32), np.empty(len(rows), np.float32)
+        derive_motion(fixes, rows, judged, self._state.devices.columns, self._motion_rules, speed_mps, heading_deg)
+        return speed_mps, heading_deg
+
+    def _cross_fences(self, fixes: PositionColumns, rows: I64, judged: Judged) -> list[CoreEvent]:
+        self._events.clear()
+        state = self._state
+        holding = np.empty(0, np.int32)
+
+        def make_room(wanted: int) -> None:
+            nonlocal holding
+            holding = np.empty(wanted, np.int32)
+            state.presences.make_room(wanted)
+
+        def kernel(start: int) -> int:
+            return cross_fences(
+                fixes,
+                rows,
+                start,
+                judged,
+                state.devices.columns,
+                state.fences.compiled,
+                state.presences.columns,
+                holding,
+                self._events.rows,
+            )
+
+        run_stage(self._events, kernel, len(rows), make_room)
+        return self._building.build(self._events.rows, Cause.MOVEMENT)
+
+    def _follow_routes(self, fixes: PositionColumns, rows: I64, judged: Judged) -> None:
+        routes = self._state.routes
+        if routes.definitions:
+            follow_routes(
+                fixes, rows, judged, self._state.devices.columns, routes.columns, routes.line, self._route_rules
+            )
+
+    def _check_samples(self, samples: SensorColumns, rows: I64, now_us: int) -> tuple[U8, list[CoreEvent]]:
+        self._events.clear()
+        verdicts = np.empty(len(rows), np.uint8)
+        sensors, devices = self._state.sensors, self._state.devices.columns
+
+        def make_room(wanted: int) -> None:
+            sensors.make_series_room(wanted)
+            sensors.make_excursion_room(wanted)
+
+        def kernel(start: int) -> int:
+            return check_samples(
+                samples,
+                rows,
+                start,
+                now_us,
+                devices,
+                sensors.series,
+                sensors.memory,
+                sensors.limits,
+                sensors.excursions,
+                self._sample_rules,
+                verdicts,
+                self._events.rows,
+            )
+
+        if len(rows):
+            run_stage(self._events, kernel, len(rows), make_room)
+        return verdicts, self._building.build(self._events.rows, Cause.MOVEMENT)
+
+    def _read_tags(self, reads: TagColumns, rows: I64, now_us: int) -> tuple[U8, list[CoreEvent]]:
+        self._events.clear()
+        verdicts = np.empty(len(rows), np.uint8)
+        tags, devices = self._state.tags, self._state.devices.columns
+
+        def kernel(start: int) -> int:
+            return read_tags(
+                reads,
+                rows,
+                start,
+                now_us,
+                devices,
+                tags.columns,
+                tags.memory,
+                self._sample_rules,
+                verdicts,
+                self._events.rows,
+            )
+
+        if len(rows):
+            run_stage(self._events, kernel, len(rows), lambda wanted: tags.make_room(wanted, now_us, devices))
+        return verdicts, self._building.build(self._events.rows, Cause.MOVEMENT)
+
+    def _newest_fixes(self, fixes: PositionColumns, rows: I64, judged: Judged) -> LiveColumns:
+        self._step = self._step % (2**32 - 1) + 1
+        live = empty_live(len(rows))
+        count = newest_fixes(fixes, rows, judged, self._state.devices.columns, self._step, live)
+        return last_live(live, count)
+
+
+def _only_events(events: list[CoreEvent]) -> StepResult:
+    """The result of an entry without readings."""
+    nothing = np.empty(0, np.uint8)
+    unknown = np.empty(0, np.float32)
+    return StepResult(nothing, nothing, nothing, unknown, unknown, empty_live(), tuple(events))

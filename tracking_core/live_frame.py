@@ -41,6 +41,12 @@ def empty_live(count: int = 0) -> LiveColumns:
     return LiveColumns(*(np.empty(count, dtype) for dtype in LIVE_DTYPES))
 
 
+def last_live(columns: LiveColumns, count: int) -> LiveColumns:
+    """The last `count` rows, as views."""
+    first = len(columns.device) - count
+    return LiveColumns._make(column[first:] for column in columns)
+
+
 def pack(columns: LiveColumns) -> bytes:
     """One frame of all rows. Raises ValueError when the columns differ in length."""
     count = len(columns.device)

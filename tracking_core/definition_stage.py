@@ -1,0 +1,171 @@
+"""Edits: what changes in the tables, and what the last fix or sample of the devices concerned says about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from geofence.definition import FenceDefinition, same_shape
+from tracking_core import geofencing, sensor_limits
+from tracking_core.columns import NO_TIME
+from tracking_core.definitions import (
+    Definition,
+    DeleteFence,
+    DeleteLimit,
+    DeleteRoute,
+    PutFence,
+    PutLimit,
+    PutRoute,
+    Route,
+    SensorLimit,
+)
+from tracking_core.engine_state import EngineState
+from tracking_core.event_building import EventBuilding
+from tracking_core.event_rows import EventBuffer
+from tracking_core.events import Cause, CoreEvent
+from tracking_core.route_following import RouteRules, follow
+from tracking_core.stages import run_stage
+
+
+class DefinitionStage:
+    """Obeys edits; every event of it has the cause DEFINITION."""
+
+    def __init__(
+        self, state: EngineState, events: EventBuffer, building: EventBuilding, route_rules: RouteRules
+    ) -> None:
+        self._state = state
+        self._events = events
+        self._building = building
+        self._route_rules = route_rules
+
+    def obey(self, change: Definition) -> list[CoreEvent]:
+        """The events of one edit; none, and no change, if its version is not above the last one seen for its id."""
+        self._events.clear()
+        match change:
+            case PutFence(fence):
+                if self._is_news("fence", fence.tenant, fence.fence_id, fence.version):
+                    self._put_fence(fence)
+            case DeleteFence(tenant, fence_id, version):
+                if self._is_news("fence", tenant, fence_id, version):
+                    return self._delete_fence(tenant, fence_id)
+            case PutLimit(limit):
+                if self._is_news("limit", limit.tenant, limit.limit_id, limit.version):
+                    return self._put_limit(limit)
+            case DeleteLimit(tenant, limit_id, version):
+                if self._is_news("limit", tenant, limit_id, version):
+                    return self._delete_limit(tenant, limit_id)
+            case PutRoute(route):
+                if self._is_news("route", route.tenant, route.route_id, route.version):
+                    self._put_route(route)
+            case DeleteRoute(tenant, route_id, version):
+                if self._is_news("route", tenant, route_id, version):
+                    self._delete_route(tenant, route_id)
+        return self._build()
+
+    def _is_news(self, kind: str, tenant: str, subject: str, version: int) -> bool:
+        if version <= self._state.versions.get((kind, tenant, subject), 0):
+            return False
+        self._state.versions[kind, tenant, subject] = version
+        return True
+
+    def _build(self) -> list[CoreEvent]:
+        return self._building.build(self._events.rows, Cause.DEFINITION)
+
+    def _run(self, kernel: Callable[[int], int], end: int, make_room: Callable[[int], None]) -> None:
+        run_stage(self._events, kernel, end, make_room)
+
+    def _put_fence(self, fence: FenceDefinition) -> None:
+        state = self._state
+        old = state.fences.slot_of(fence.tenant, fence.fence_id)
+        unmoved = old is not None and same_shape(state.fences.definition(old).shape, fence.shape)
+        slot = state.fences.put(fence)
+        if unmoved:
+            return
+        devices = state.devices.columns
+        self._run(
+            lambda start: geofencing.restate_fence(
+                slot, start, devices, state.fences.compiled, state.presences.columns, self._events.rows
+            ),
+            len(devices.tenant),
+            state.presences.make_room,
+        )
+
+    def _delete_fence(self, tenant: str, fence_id: str) -> list[CoreEvent]:
+        state = self._state
+        slot = state.fences.slot_of(tenant, fence_id)
+        if slot is None:
+            return []
+        devices = state.devices.columns
+        self._run(
+            lambda start: geofencing.vacate_fence(slot, start, devices, state.presences.columns, self._events.rows),
+            len(devices.tenant),
+            state.presences.make_room,
+        )
+        built = self._build()
+        state.fences.delete(tenant, fence_id)
+        return built
+
+    def _put_limit(self, limit: SensorLimit) -> list[CoreEvent]:
+        state, sensors = self._state, self._state.sensors
+        row = state.devices.row_of(limit.device)
+        state.devices.cover(row + 1)
+        devices = state.devices.columns
+        before: list[CoreEvent] = []
+        old = sensors.slot_of(limit.tenant, limit.limit_id)
+        if old is not None:
+            known = sensors.definitions[old]
+            if (known.device, known.quantity) != (limit.device, limit.quantity):
+                before = self._delete_limit(limit.tenant, limit.limit_id)
+                self._events.clear()
+        slot = sensors.put(limit, row, devices)
+        self._run(
+            lambda start: sensor_limits.restate_limit(
+                slot, row, start, devices, sensors.series, sensors.limits, sensors.excursions, self._events.rows
+            ),
+            int(sensors.series.filled[0]),
+            sensors.make_excursion_room,
+        )
+        return before + self._build()
+
+    def _delete_limit(self, tenant: str, limit_id: str) -> list[CoreEvent]:
+        state, sensors = self._state, self._state.sensors
+        slot = sensors.slot_of(tenant, limit_id)
+        if slot is None:
+            return []
+        row = state.devices.row_of(sensors.definitions[slot].device)
+        devices = state.devices.columns
+        self._run(
+            lambda start: sensor_limits.close_limit(
+                slot, row, start, devices, sensors.series, sensors.excursions, self._events.rows
+            ),
+            int(sensors.series.filled[0]),
+            sensors.make_excursion_room,
+        )
+        built = self._build()
+        sensors.delete(slot, row, devices)
+        return built
+
+    def _put_route(self, route: Route) -> None:
+        state = self._state
+        row = state.devices.row_of(route.device)
+        state.devices.cover(row + 1)
+        self._delete_route(route.tenant, route.route_id)
+        devices = state.devices.columns
+        slot = state.routes.put(route, row, devices)
+        at_us = int(devices.counted_at_us[row])
+        if at_us != NO_TIME:
+            follow(
+                slot,
+                at_us,
+                float(devices.longitude_deg[row]),
+                float(devices.latitude_deg[row]),
+                state.routes.columns,
+                state.routes.line,
+                self._route_rules,
+            )
+
+    def _delete_route(self, tenant: str, route_id: str) -> None:
+        state = self._state
+        slot = state.routes.slot_of(tenant, route_id)
+        if slot is not None:
+            row = state.devices.row_of(state.routes.definitions[slot].device)
+            state.routes.delete(slot, row, state.devices.columns)

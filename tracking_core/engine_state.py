@@ -1,0 +1,27 @@
+"""All that an engine knows: what a snapshot holds."""
+
+from __future__ import annotations
+
+from geofence.fence_set import FenceSet
+from tracking_core.device_table import DeviceTable
+from tracking_core.presence_pool import PresencePool
+from tracking_core.route_table import RouteTable
+from tracking_core.sensor_table import SensorTable
+from tracking_core.settings import EngineSettings
+from tracking_core.tag_table import TagTable
+
+
+class EngineState:
+    """The tables of the stages, the definitions in them, and the time of the log."""
+
+    def __init__(self, settings: EngineSettings) -> None:
+        self.clock_us = 0
+        """The append time of the last log entry."""
+        self.versions: dict[tuple[str, str, str], int] = {}
+        """The last version seen of each (kind, tenant, id), deleted ones included."""
+        self.devices = DeviceTable(settings)
+        self.fences = FenceSet()
+        self.presences = PresencePool()
+        self.sensors = SensorTable(settings.kept_samples)
+        self.tags = TagTable(settings.kept_samples, settings.tag_silence_us, settings.horizon_us)
+        self.routes = RouteTable()

@@ -1,0 +1,66 @@
+"""Events as the kernels write them: rows of numbers, to be made into objects afterwards, since events are rare."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from tracking_core.columns import F64, I32, I64, U8
+from tracking_core.growth import longer_columns, next_size
+
+ENTERED: Final = 1
+EXITED: Final = 0
+"""Below ENTERED, so that exits come before enters on one fix."""
+EXCURSION_CLOSED: Final = 2
+EXCURSION_OPENED: Final = 3
+TAG_DEPARTED: Final = 4
+TAG_ARRIVED: Final = 5
+
+
+class EventRows(NamedTuple):
+    """`filled[0]` rows are filled. Fields that a kind does not use hold anything."""
+
+    filled: I64
+    reading: I64
+    """Index of the reading in its columns that brought the event about; for timers, 0."""
+    kind: U8
+    row: I64
+    """The device's row."""
+    subject: I32
+    """Slot of the fence, limit or tag."""
+    series: I32
+    """Slot of the sensor series."""
+    observed_at_us: I64
+    confirmed_at_us: I64
+    latitude_deg: F64
+    longitude_deg: F64
+    value: F64
+    reference: F64
+    """The bound of an opened excursion, the worst value of a closed one."""
+    opened_at_us: I64
+    antenna: I64
+
+
+_DTYPES: Final = ("i8", "i8", "u1", "i8", "i4", "i4", "i8", "i8", "f8", "f8", "f8", "f8", "i8", "i8")
+
+
+class EventBuffer:
+    """Rows that grow between calls of a kernel: a kernel that finds too little room says at which reading it stopped, and
+    is called again from there.
+    """
+
+    def __init__(self) -> None:
+        self.rows = EventRows(np.zeros(1, np.int64), *(np.empty(256, dtype) for dtype in _DTYPES[1:]))
+
+    def clear(self) -> None:
+        """Forgets all rows."""
+        self.rows.filled[0] = 0
+
+    def make_room(self, wanted: int) -> None:
+        """At least `wanted` free rows."""
+        needed = int(self.rows.filled[0]) + wanted
+        held = len(self.rows.kind)
+        if needed > held:
+            columns = longer_columns(self.rows[1:], next_size(held, needed), [0] * (len(_DTYPES) - 1))
+            self.rows = EventRows(self.rows.filled, *columns)

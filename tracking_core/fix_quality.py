@@ -1,0 +1,269 @@
+"""First stage: what each fix is worth, and from which fix before it the device came.
+
+The predicates stand in the order in which they are asked; the first that holds names the verdict. Only `OK` changes the
+newest counted fix of a device.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from geofence.geodesy import distance_m
+from geofence.kernel import kernel
+from tracking_core.columns import F64, I64, NO_TIME, U8, PositionColumns
+from tracking_core.content_hash import SEED, mix_integer, mix_number
+from tracking_core.device_table import DeviceColumns
+from tracking_core.memory import (
+    NEW,
+    SAME,
+    Memory,
+    is_before_all,
+    recall,
+    recall_unordered,
+    remember,
+    remember_last,
+)
+from tracking_core.settings import EngineSettings
+from tracking_core.verdicts import Verdict
+
+_OK = int(Verdict.OK)
+_DUPLICATE = int(Verdict.DUPLICATE)
+_NO_FIX = int(Verdict.NO_FIX)
+_OUT_OF_RANGE = int(Verdict.OUT_OF_RANGE)
+_IMPLAUSIBLE_JUMP = int(Verdict.IMPLAUSIBLE_JUMP)
+_FUTURE_CLOCK = int(Verdict.FUTURE_CLOCK)
+_IMPRECISE = int(Verdict.IMPRECISE)
+_STALE = int(Verdict.STALE)
+_LATE = int(Verdict.LATE)
+_CONFLICTING = int(Verdict.CONFLICTING)
+
+CLOCK_UNSET_BEFORE_US: Final = 946_684_800_000_000
+"""2000-01-01: no device that tracks anything is older, so an earlier time is that of a clock that was never set."""
+
+
+class QualityRules(NamedTuple):
+    """The settings of this stage, as numbers for the kernel."""
+
+    kept_fixes: int
+    kept_quarantined: int
+    horizon_us: int
+    future_tolerance_us: int
+    highest_speed_mps: float
+    jump_slack_m: float
+    imprecise_m: float
+
+
+def quality_rules(settings: EngineSettings) -> QualityRules:
+    """The rules of an engine."""
+    return QualityRules(
+        settings.kept_fixes,
+        settings.kept_quarantined,
+        settings.horizon_us,
+        settings.future_tolerance_us,
+        float(settings.highest_speed_mps),
+        float(settings.jump_slack_m),
+        float(settings.imprecise_m),
+    )
+
+
+class Judged(NamedTuple):
+    """One row a position: the verdict, and for `OK` the counted fix before it.
+
+    `before_at_us` is NO_TIME where there is none to go by: on the first fix of a device, and where the fix before turned
+    out to be the bad one.
+    """
+
+    verdict: U8
+    before_at_us: I64
+    before_latitude_deg: F64
+    before_longitude_deg: F64
+    first: U8
+    """1 on the first counted fix of a device ever."""
+
+
+def empty_judged(count: int) -> Judged:
+    """Room for `count` positions."""
+    return Judged(
+        np.empty(count, np.uint8),
+        np.empty(count, np.int64),
+        np.empty(count, np.float64),
+        np.empty(count, np.float64),
+        np.empty(count, np.uint8),
+    )
+
+
+@kernel
+def fix_content(fixes: PositionColumns, i: int) -> np.uint64:
+    """What the fix at `i` says, as 64 bits."""
+    state = mix_number(SEED, fixes.latitude_deg[i])
+    state = mix_number(state, fixes.longitude_deg[i])
+    state = mix_number(state, fixes.altitude_m[i])
+    state = mix_number(state, fixes.speed_mps[i])
+    state = mix_number(state, fixes.heading_deg[i])
+    state = mix_number(state, fixes.accuracy_m[i])
+    return mix_integer(state, fixes.satellites[i])
+
+
+@kernel
+def says_nowhere(fixes: PositionColumns, i: int) -> bool:
+    """No satellites, or exactly 0,0: what receivers send when they have no fix."""
+    return bool(fixes.satellites[i] == 0 or (fixes.latitude_deg[i] == 0.0 and fixes.longitude_deg[i] == 0.0))
+
+
+@kernel
+def is_impossible(fixes: PositionColumns, i: int, highest_speed_mps: float) -> bool:
+    """Latitude, longitude, speed or heading outside what exists. NaN speed and heading are unknown, not impossible; a
+    NaN coordinate is impossible.
+    """
+    latitude_deg = fixes.latitude_deg[i]
+    longitude_deg = fixes.longitude_deg[i]
+    if not (-90.0 <= latitude_deg <= 90.0 and -180.0 <= longitude_deg <= 180.0):
+        return True
+    speed_mps = fixes.speed_mps[i]
+    if speed_mps < 0.0 or speed_mps > highest_speed_mps:
+        return True
+    heading_deg = fixes.heading_deg[i]
+    return bool(heading_deg < 0.0 or heading_deg > 360.0)
+
+
+@kernel
+def is_reachable(
+    at_us: int,
+    latitude_deg: float,
+    longitude_deg: float,
+    from_us: int,
+    from_latitude_deg: float,
+    from_longitude_deg: float,
+    accuracy_m: float,
+    rules: QualityRules,
+) -> bool:
+    """Whether a device can have come from one place to the other in the time between, whichever was first."""
+    allowed_m = rules.highest_speed_mps * (abs(at_us - from_us) * 1e-6) + rules.jump_slack_m
+    if accuracy_m > 0.0:  # false for NaN
+        allowed_m += accuracy_m
+    # Most fixes are told without trigonometry: along the meridian and then the parallel is no shorter than straight, a
+    # degree of latitude is between 110.5 and 111.7 km long everywhere, and one of longitude at most 111.4 km.
+    north_deg = abs(latitude_deg - from_latitude_deg)
+    if north_deg * 111_700.0 + abs(longitude_deg - from_longitude_deg) * 111_400.0 <= allowed_m:
+        return True
+    if north_deg * 110_500.0 > allowed_m:
+        return False
+    return distance_m(latitude_deg, longitude_deg, from_latitude_deg, from_longitude_deg) <= allowed_m
+
+
+@kernel
+def judge_fix(
+    fixes: PositionColumns,
+    i: int,
+    row: int,
+    now_us: int,
+    devices: DeviceColumns,
+    timeline: Memory,
+    quarantine: Memory,
+    rules: QualityRules,
+) -> int:
+    """The verdict on the fix at `i`, but for jumps; the fix is remembered unless it is a duplicate."""
+    at_us = fixes.observed_at_us[i]
+    content = fix_content(fixes, i)
+    counted_us = devices.counted_at_us[row]
+    unbelievable = 0
+    if at_us > now_us + rules.future_tolerance_us:
+        unbelievable = _FUTURE_CLOCK
+    elif (
+        at_us < CLOCK_UNSET_BEFORE_US
+        or is_before_all(timeline, row, rules.kept_fixes, at_us)
+        or (counted_us != NO_TIME and at_us < counted_us - rules.horizon_us)
+    ):
+        unbelievable = _STALE
+    if unbelievable:
+        if recall_unordered(quarantine, row, rules.kept_quarantined, at_us, content):
+            return _DUPLICATE
+        remember_last(quarantine, row, rules.kept_quarantined, at_us, content)
+        return unbelievable
+    seen = recall(timeline, row, rules.kept_fixes, at_us, content)
+    if seen == SAME:
+        return _DUPLICATE
+    remember(timeline, row, rules.kept_fixes, at_us, content)
+    if seen != NEW:
+        return _CONFLICTING
+    if says_nowhere(fixes, i):
+        return _NO_FIX
+    if is_impossible(fixes, i, rules.highest_speed_mps):
+        return _OUT_OF_RANGE
+    if fixes.accuracy_m[i] > rules.imprecise_m:
+        return _IMPRECISE
+    if counted_us != NO_TIME and at_us < counted_us:
+        return _LATE
+    return _OK
+
+
+@kernel
+def judge_fixes(
+    fixes: PositionColumns,
+    rows: I64,
+    now_us: int,
+    devices: DeviceColumns,
+    timeline: Memory,
+    quarantine: Memory,
+    rules: QualityRules,
+    judged: Judged,
+) -> None:
+    """Fills `judged` for every position, in order, and moves each device on to its newest counted fix.
+
+    A jump is judged against both neighbours: the fix that jumps is kept aside as the suspect; if the next one agrees
+    with the suspect and not with the counted fix, the counted one was wrong (or the device was carried), and the device
+    goes on from there. So one bad fix costs one fix, also when it is the first.
+    """
+    for i in range(len(rows)):
+        row = rows[i]
+        verdict = judge_fix(fixes, i, row, now_us, devices, timeline, quarantine, rules)
+        judged.before_at_us[i] = NO_TIME
+        judged.first[i] = 0
+        if verdict == _OK:
+            at_us = fixes.observed_at_us[i]
+            latitude_deg = fixes.latitude_deg[i]
+            longitude_deg = fixes.longitude_deg[i]
+            counted_us = devices.counted_at_us[row]
+            if counted_us == NO_TIME:
+                judged.first[i] = 1
+            elif is_reachable(
+                at_us,
+                latitude_deg,
+                longitude_deg,
+                counted_us,
+                devices.latitude_deg[row],
+                devices.longitude_deg[row],
+                fixes.accuracy_m[i],
+                rules,
+            ):
+                judged.before_at_us[i] = counted_us
+                judged.before_latitude_deg[i] = devices.latitude_deg[row]
+                judged.before_longitude_deg[i] = devices.longitude_deg[row]
+            elif devices.suspect_at_us[row] == NO_TIME or not is_reachable(
+                at_us,
+                latitude_deg,
+                longitude_deg,
+                devices.suspect_at_us[row],
+                devices.suspect_latitude_deg[row],
+                devices.suspect_longitude_deg[row],
+                fixes.accuracy_m[i],
+                rules,
+            ):
+                verdict = _IMPLAUSIBLE_JUMP
+                devices.suspect_at_us[row] = at_us
+                devices.suspect_latitude_deg[row] = latitude_deg
+                devices.suspect_longitude_deg[row] = longitude_deg
+            if verdict == _OK:
+                devices.suspect_at_us[row] = NO_TIME
+                devices.suspect_latitude_deg[row] = math.nan
+                devices.suspect_longitude_deg[row] = math.nan
+                devices.counted_at_us[row] = at_us
+                devices.received_at_us[row] = fixes.received_at_us[i]
+                devices.latitude_deg[row] = latitude_deg
+                devices.longitude_deg[row] = longitude_deg
+                devices.altitude_m[row] = fixes.altitude_m[i]
+                devices.accuracy_m[row] = fixes.accuracy_m[i]
+        judged.verdict[i] = verdict

@@ -1,0 +1,210 @@
+"""Geofence stage: which fences hold each counted fix, and the machine of each device and fence.
+
+Only fences that hold the fix, and those the device is inside of or pending at, can change anything: for all others the
+device is out and stays out. So a fix costs one look into the index, whatever the number of fences.
+"""
+
+from __future__ import annotations
+
+import math
+
+from geofence.compiled import CompiledFences
+from geofence.containment import contains_one, find_containing
+from geofence.distance import signed_distance_m
+from geofence.kernel import kernel
+from geofence.transitions import ENTERED as BECAME_IN
+from geofence.transitions import (
+    IN,
+    INSIDE,
+    NO_EVENT,
+    OUT,
+    OUTSIDE,
+    PENDING_IN,
+    SPEAKS_OUT,
+    Crossing,
+    Fix,
+    evidence,
+    observe,
+)
+from tracking_core.columns import I32, I64, NO_TIME, PositionColumns
+from tracking_core.device_table import NOTHING, DeviceColumns
+from tracking_core.event_rows import ENTERED, EXITED, EventRows
+from tracking_core.fix_quality import Judged
+from tracking_core.node_pool import room_left
+from tracking_core.presence_pool import (
+    PresenceColumns,
+    add_presence,
+    find_presence,
+    load_presence,
+    remove_presence,
+    store_presence,
+)
+from tracking_core.verdicts import Verdict
+
+_OK = int(Verdict.OK)
+
+
+@kernel
+def write_crossing(
+    events: EventRows, reading: int, kind: int, row: int, fence: int, crossing: Crossing, confirmed_at_us: int
+) -> None:
+    """One row more; there must be room."""
+    at = events.filled[0]
+    events.filled[0] = at + 1
+    events.reading[at] = reading
+    events.kind[at] = kind
+    events.row[at] = row
+    events.subject[at] = fence
+    events.observed_at_us[at] = crossing.at_us
+    events.confirmed_at_us[at] = confirmed_at_us
+    events.latitude_deg[at] = crossing.latitude_deg
+    events.longitude_deg[at] = crossing.longitude_deg
+
+
+@kernel
+def is_among(fence: int, holding: I32, held: int) -> bool:
+    """Whether a fence is one of the first `held`."""
+    for k in range(held):  # noqa: SIM110 - numba knows no generators
+        if holding[k] == fence:
+            return True
+    return False
+
+
+@kernel
+def cross_fences(
+    fixes: PositionColumns,
+    rows: I64,
+    start: int,
+    judged: Judged,
+    devices: DeviceColumns,
+    fences: CompiledFences,
+    presences: PresenceColumns,
+    holding: I32,
+    events: EventRows,
+) -> int:
+    """Writes events, from the fix at `start` on; returns where it stopped for lack of room (for nodes, events, or in
+    `holding`, which is scratch for slots), or the number of fixes. It stops before it changes anything for that fix.
+
+    The first counted fix of a device says silently what it is inside of. Rows of one fix come in any order; whoever
+    makes events of them puts exits first.
+    """
+    for i in range(start, len(rows)):
+        if judged.verdict[i] != _OK:
+            continue
+        row = rows[i]
+        tenant = devices.tenant[row]
+        latitude_deg = fixes.latitude_deg[i]
+        longitude_deg = fixes.longitude_deg[i]
+        held = 0
+        if tenant >= 0:
+            held = find_containing(fences, tenant, longitude_deg, latitude_deg, holding)
+        node = devices.first_presence[row]
+        if held < 0:
+            return i
+        if held == 0 and node == NOTHING:
+            continue
+        known = 0
+        while node != NOTHING:
+            known += 1
+            node = presences.following[node]
+        if room_left(presences.following, presences.free) < held or len(events.kind) - events.filled[0] < held + known:
+            return i
+
+        if judged.first[i]:
+            for k in range(held):
+                add_presence(presences, row, holding[k], INSIDE, devices)
+            continue
+        fix = Fix(fixes.observed_at_us[i], latitude_deg, longitude_deg, float(fixes.accuracy_m[i]))
+        before = Fix(judged.before_at_us[i], judged.before_latitude_deg[i], judged.before_longitude_deg[i], math.nan)
+        # What the device is inside of or pending at. No node of a fence that holds the fix is removed here.
+        node = devices.first_presence[row]
+        while node != NOTHING:
+            following = presences.following[node]
+            fence = presences.fence[node]
+            presence = load_presence(presences, node)
+            if presence.state == IN and presence.crossed_at_us == NO_TIME and is_among(fence, holding, held):
+                node = following
+                continue
+            presence, happened, crossing = observe(fences, fence, presence, before, fix)
+            if happened != NO_EVENT:
+                kind = ENTERED if happened == BECAME_IN else EXITED
+                write_crossing(events, i, kind, row, fence, crossing, fix.observed_at_us)
+            if presence.state == OUT:
+                remove_presence(presences, row, node, devices)
+            else:
+                store_presence(presences, node, presence)
+            node = following
+        # What it comes into.
+        for k in range(held):
+            fence = holding[k]
+            if find_presence(presences, row, fence, devices) == NOTHING:
+                presence, happened, crossing = observe(fences, fence, OUTSIDE, before, fix)
+                if happened != NO_EVENT:
+                    write_crossing(events, i, ENTERED, row, fence, crossing, fix.observed_at_us)
+                add_presence(presences, row, fence, presence, devices)
+    return len(rows)
+
+
+@kernel
+def restate_fence(
+    fence: int,
+    start: int,
+    devices: DeviceColumns,
+    fences: CompiledFences,
+    presences: PresenceColumns,
+    events: EventRows,
+) -> int:
+    """Applies a fence, new or changed in shape, to the newest counted fix of every device of its tenant, from the row
+    `start` on; returns where it stopped for lack of room (for a node or an event), or the number of rows.
+
+    One look settles the matter, however many fixes the rule asks for: nothing moved, so there is nothing to wait for. A
+    fix that says nothing (outside by less than its accuracy) leaves a device where it was.
+    """
+    tenant = fences.tenant[fence]
+    for row in range(start, len(devices.tenant)):
+        if devices.tenant[row] != tenant or devices.counted_at_us[row] == NO_TIME:
+            continue
+        if room_left(presences.following, presences.free) < 1 or len(events.kind) == events.filled[0]:
+            return row
+        latitude_deg = devices.latitude_deg[row]
+        longitude_deg = devices.longitude_deg[row]
+        accuracy_m = float(devices.accuracy_m[row])
+        node = find_presence(presences, row, fence, devices)
+        inside = contains_one(fences, fence, longitude_deg, latitude_deg)
+        if node == NOTHING and not inside:
+            continue
+        here = Crossing(devices.counted_at_us[row], latitude_deg, longitude_deg)
+        if node == NOTHING:
+            write_crossing(events, 0, ENTERED, row, fence, here, here.at_us)
+            add_presence(presences, row, fence, INSIDE, devices)
+            continue
+        was_in = presences.state[node] != PENDING_IN
+        if inside:
+            if not was_in:
+                write_crossing(events, 0, ENTERED, row, fence, here, here.at_us)
+            store_presence(presences, node, INSIDE)
+            continue
+        distance_m = signed_distance_m(fences, fence, longitude_deg, latitude_deg)
+        speaks = evidence(distance_m, accuracy_m, fences.exit_margin_m[fence], fences.accuracy_cap_m[fence])
+        if speaks == SPEAKS_OUT:
+            if was_in:
+                write_crossing(events, 0, EXITED, row, fence, here, here.at_us)
+            remove_presence(presences, row, node, devices)
+    return len(devices.tenant)
+
+
+@kernel
+def vacate_fence(fence: int, start: int, devices: DeviceColumns, presences: PresenceColumns, events: EventRows) -> int:
+    """Ends all presence at a fence that was deleted, with an exit for each device inside; as `restate_fence`."""
+    for row in range(start, len(devices.tenant)):
+        node = find_presence(presences, row, fence, devices)
+        if node == NOTHING:
+            continue
+        if len(events.kind) == events.filled[0]:
+            return row
+        if presences.state[node] != PENDING_IN:
+            at_us = devices.counted_at_us[row]
+            here = Crossing(at_us, devices.latitude_deg[row], devices.longitude_deg[row])
+            write_crossing(events, 0, EXITED, row, fence, here, at_us)
+        remove_presence(presences, row, node, devices)
+    return len(devices.tenant)

@@ -1,0 +1,69 @@
+"""Nodes of short chains, kept in columns and used again when they are given back.
+
+State that few devices have (a fence they are inside of, a limit they broke) hangs on its owner as a chain of nodes, so
+that it costs nothing where there is none. A pool is any tuple of columns with a column `following`; `free` holds the
+first node given back (NOTHING for none) and how many nodes were ever taken.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from geofence.kernel import kernel
+from tracking_core.columns import I32, I64
+
+FIRST_FREE = 0
+EVER_TAKEN = 1
+
+
+def empty_free() -> I64:
+    """Nothing given back, nothing taken."""
+    return np.array([-1, 0], np.int64)
+
+
+@kernel
+def take_node(following: I32, free: I64) -> int:
+    """A node, its fields those of whoever had it before. There must be room: see `room_left`."""
+    node = int(free[FIRST_FREE])
+    if node >= 0:
+        free[FIRST_FREE] = following[node]
+    else:
+        node = int(free[EVER_TAKEN])
+        free[EVER_TAKEN] += 1
+    return node
+
+
+@kernel
+def give_back(following: I32, free: I64, node: int) -> None:
+    """Makes a node, already out of its chain, available again."""
+    following[node] = free[FIRST_FREE]
+    free[FIRST_FREE] = node
+
+
+@kernel
+def room_left(following: I32, free: I64) -> int:
+    """How many nodes can be taken for sure: those never taken."""
+    return len(following) - int(free[EVER_TAKEN])
+
+
+@kernel
+def walk_chains(first: I32, following: I32, owners: I64, nodes: I64) -> int:
+    """Writes the owner and the number of every node that hangs on an owner; returns how many."""
+    count = 0
+    for owner in range(len(first)):
+        node = first[owner]
+        while node >= 0:
+            owners[count] = owner
+            nodes[count] = node
+            count += 1
+            node = following[node]
+    return count
+
+
+@kernel
+def hang_chains(owners: I64, first: I32, following: I32, free: I64) -> None:
+    """Takes the nodes 0, 1, ... of an unused pool, and hangs them on these owners. There must be room."""
+    for node in range(len(owners)):
+        following[node] = first[owners[node]]
+        first[owners[node]] = node
+    free[EVER_TAKEN] = len(owners)

@@ -1,0 +1,116 @@
+"""What a snapshot consists of: columns as raw bytes, rings unrolled, definitions; nothing by slot or node."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from tracking_core.columns import I64
+from tracking_core.definitions import SensorLimit
+from tracking_core.memory import Memory, roll, unroll
+
+DEVICE_FIELDS: Final = (
+    "counted_at_us",
+    "received_at_us",
+    "latitude_deg",
+    "longitude_deg",
+    "altitude_m",
+    "speed_mps",
+    "heading_deg",
+    "accuracy_m",
+    "suspect_at_us",
+    "suspect_latitude_deg",
+    "suspect_longitude_deg",
+    "reader_at_us",
+)
+"""The columns of the device table that are state of their own."""
+
+
+class PackedColumn(msgspec.Struct, array_like=True):
+    """An array."""
+
+    dtype: str
+    data: bytes
+
+
+class PackedRings(msgspec.Struct, array_like=True):
+    """A `Memory`: how much each ring holds, and all they hold, oldest first, one behind the other."""
+
+    lengths: PackedColumn
+    times_us: PackedColumn
+    contents: PackedColumn
+
+
+class PackedRoute(msgspec.Struct, array_like=True):
+    """A route and how far its device came; `state` is of `route_table.STATE_FIELDS`."""
+
+    tenant: str
+    route_id: str
+    device: int
+    stops: list[tuple[str, float, float, int | None, int]]
+    line: bytes
+    expected_speed_mps: float
+    version: int
+    state: list[float | int]
+
+
+class PackedState(msgspec.Struct, array_like=True):
+    """All of an `EngineState`."""
+
+    partitions: int
+    partition: int
+    clock_us: int
+    versions: list[tuple[str, str, str, int]]
+    rows: int
+    tenants: list[str]
+    device_ids: list[str]
+    devices: list[PackedColumn]
+    timeline: PackedRings
+    quarantine: PackedRings
+    fences: list[bytes]
+    presences: list[PackedColumn]
+    """Of (row, index in `fences`), ascending: those two, then the fields of a node from `state` on."""
+    limits: list[SensorLimit]
+    series: list[PackedColumn]
+    """Of (row, quantity, probe), ascending: row, quantity, probe, counted_at_us, value."""
+    samples: PackedRings
+    excursions: list[PackedColumn]
+    """Of (index in `series`, index in `limits`), ascending: those two, then the fields of a node from `phase` on."""
+    routes: list[PackedRoute]
+    tags: list[PackedColumn]
+    """Of (row, EPC), ascending: the columns from `row` to `antenna`."""
+    reads: PackedRings
+
+
+def pack_column(column: npt.NDArray[Any]) -> PackedColumn:
+    """An array as dtype and bytes."""
+    return PackedColumn(column.dtype.newbyteorder("<").str, column.tobytes())
+
+
+def unpack_column(packed: PackedColumn) -> npt.NDArray[Any]:
+    """The array, read-only."""
+    return np.frombuffer(packed.data, packed.dtype)
+
+
+def pack_rings(memory: Memory, owners: I64, capacity: int) -> PackedRings:
+    """The rings of these owners, in this order."""
+    lengths = memory.length[owners]
+    total = int(lengths.sum())
+    times_us, contents = np.empty(total, np.int64), np.empty(total, np.uint64)
+    unroll(memory, owners, capacity, times_us, contents)
+    return PackedRings(pack_column(lengths), pack_column(times_us), pack_column(contents))
+
+
+def unpack_rings(packed: PackedRings, memory: Memory, capacity: int) -> None:
+    """Fills the first rings of an empty memory."""
+    # Copies, because kernels are compiled for writable arrays here.
+    roll(
+        memory,
+        unpack_column(packed.lengths).copy(),
+        capacity,
+        unpack_column(packed.times_us).copy(),
+        unpack_column(packed.contents).copy(),
+    )

@@ -1,0 +1,107 @@
+"""From a snapshot to the tables."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from drover.geofence.v1 import fence_pb2
+from geofence.wire import from_proto
+from tracking_core.definitions import DeviceIdentity, Route, RouteStop
+from tracking_core.engine_state import EngineState
+from tracking_core.node_pool import hang_chains
+from tracking_core.route_table import STATE_FIELDS
+from tracking_core.sensor_table import index_series
+from tracking_core.settings import EngineSettings
+from tracking_core.snapshot_format import DEVICE_FIELDS, PackedRoute, PackedState, unpack_column, unpack_rings
+
+
+def unpacked_state(packed: PackedState, settings: EngineSettings) -> EngineState:
+    """The state of a snapshot that was checked."""
+    state = EngineState(settings)
+    state.clock_us = packed.clock_us
+    state.versions = {(kind, tenant, name): version for kind, tenant, name, version in packed.versions}
+    _fill_devices(state, packed, settings)
+    _fill_fences(state, packed)
+    _fill_sensors(state, packed, settings)
+    for route in packed.routes:
+        _put_route(state, route)
+    _fill_tags(state, packed, settings)
+    return state
+
+
+def _fill_devices(state: EngineState, packed: PackedState, settings: EngineSettings) -> None:
+    devices = state.devices
+    devices.cover(packed.rows)
+    for name, column in zip(DEVICE_FIELDS, packed.devices, strict=True):
+        getattr(devices.columns, name)[: packed.rows] = unpack_column(column)
+    unpack_rings(packed.timeline, devices.timeline, settings.kept_fixes)
+    unpack_rings(packed.quarantine, devices.quarantine, settings.kept_quarantined)
+    identities = [
+        DeviceIdentity(devices.number_of(row), tenant, device_id)
+        for row, (tenant, device_id) in enumerate(zip(packed.tenants, packed.device_ids, strict=True))
+        if device_id
+    ]
+    devices.announce(identities, state.fences.tenant_number)
+
+
+def _fill_fences(state: EngineState, packed: PackedState) -> None:
+    slots = np.array(
+        [state.fences.put(from_proto(fence_pb2.Fence.FromString(fence))) for fence in packed.fences], np.int32
+    )
+    rows, fence, *fields = (unpack_column(column) for column in packed.presences)
+    state.presences.make_room(len(rows))
+    columns = state.presences.columns
+    hang_chains(rows.copy(), state.devices.columns.first_presence, columns.following, columns.free)
+    columns.fence[: len(rows)] = slots[fence]
+    for column, values in zip(columns[3:], fields, strict=True):
+        column[: len(rows)] = values
+
+
+def _fill_sensors(state: EngineState, packed: PackedState, settings: EngineSettings) -> None:
+    sensors, devices = state.sensors, state.devices.columns
+    limits = np.array(
+        [sensors.put(limit, state.devices.row_of(limit.device), devices) for limit in packed.limits], np.int32
+    )
+    values = [unpack_column(column) for column in packed.series]
+    count = len(values[0])
+    sensors.make_series_room(count)
+    for column, filled in zip(sensors.series[2:7], values, strict=True):
+        column[:count] = filled
+    sensors.series.filled[0] = count
+    index_series(sensors.series)
+    unpack_rings(packed.samples, sensors.memory, settings.kept_samples)
+    series, limit, *fields = (unpack_column(column) for column in packed.excursions)
+    sensors.make_excursion_room(len(series))
+    columns = sensors.excursions
+    hang_chains(series.copy(), sensors.series.first_excursion, columns.following, columns.free)
+    columns.limit[: len(series)] = limits[limit]
+    for column, filled in zip(columns[3:], fields, strict=True):
+        column[: len(series)] = filled
+
+
+def _put_route(state: EngineState, packed: PackedRoute) -> None:
+    route = Route(
+        tenant=packed.tenant,
+        route_id=packed.route_id,
+        device=packed.device,
+        stops=tuple(RouteStop(*stop) for stop in packed.stops),
+        line=np.frombuffer(packed.line, np.float64).reshape(-1, 2),
+        expected_speed_mps=packed.expected_speed_mps,
+        version=packed.version,
+    )
+    slot = state.routes.put(route, state.devices.row_of(route.device), state.devices.columns)
+    for name, value in zip(STATE_FIELDS, packed.state, strict=True):
+        getattr(state.routes.columns, name)[slot] = value
+
+
+def _fill_tags(state: EngineState, packed: PackedState, settings: EngineSettings) -> None:
+    values = [unpack_column(column) for column in packed.tags]
+    count = len(values[0])
+    tags = state.tags
+    tags.make_room(count, state.clock_us, state.devices.columns)
+    for column, filled in zip(tags.columns[3:13], values, strict=True):
+        column[:count] = filled
+    tags.columns.filled[0] = count
+    unpack_rings(packed.reads, tags.memory, settings.kept_samples)
+    # Builds the index, hangs the present tags on their readers, and finds when the first is due.
+    tags.rebuild(np.arange(count), len(tags.columns.row), state.devices.columns)
