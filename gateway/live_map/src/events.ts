@@ -1,0 +1,101 @@
+/** Events as the gateway sends them, and the words a dispatcher reads. */
+import { timeUs } from "./time";
+
+export type Severity = "none" | "info" | "warning" | "critical";
+
+export interface TrackingEventJson {
+  readonly event_id: string;
+  readonly device_id: string;
+  readonly device_number: number;
+  readonly observed_at: string;
+  readonly confirmed_at?: string | null;
+  readonly cause?: string;
+  readonly revision?: number;
+  readonly assumed?: boolean;
+  readonly severity?: string;
+  readonly latitude_deg?: number | null;
+  readonly longitude_deg?: number | null;
+  readonly kind: string;
+  readonly alert?: boolean;
+  readonly details?: Readonly<Record<string, unknown>>;
+}
+
+export interface TrackingEvent {
+  readonly eventId: string;
+  readonly deviceId: string;
+  readonly deviceNumber: number;
+  readonly observedAtUs: number;
+  readonly cause: string;
+  readonly revision: number;
+  readonly assumed: boolean;
+  readonly severity: Severity;
+  readonly alert: boolean;
+  readonly longitudeDeg: number | null;
+  readonly latitudeDeg: number | null;
+  readonly kind: string;
+  readonly details: Readonly<Record<string, unknown>>;
+}
+
+const SEVERITIES: readonly string[] = ["none", "info", "warning", "critical"];
+
+export function readEvent(json: TrackingEventJson, alert = json.alert ?? false): TrackingEvent {
+  return {
+    eventId: json.event_id,
+    deviceId: json.device_id,
+    deviceNumber: json.device_number,
+    observedAtUs: timeUs(json.observed_at),
+    cause: json.cause ?? "",
+    revision: json.revision ?? 0,
+    assumed: json.assumed ?? false,
+    severity: (SEVERITIES.includes(json.severity ?? "") ? json.severity : "none") as Severity,
+    alert,
+    longitudeDeg: json.longitude_deg ?? null,
+    latitudeDeg: json.latitude_deg ?? null,
+    kind: json.kind,
+    details: json.details ?? {},
+  };
+}
+
+/** The feed keeps this many alerts, and as many other events; older ones are in the history. */
+export const FEED_LIMIT = 500;
+
+/** `feed` with `arrived` in it: each id once, newest first by device time, bounded. Plain events never push an alert out. */
+export function mergeEvents(feed: readonly TrackingEvent[], arrived: readonly TrackingEvent[]): readonly TrackingEvent[] {
+  const known = new Set(feed.map((event) => event.eventId));
+  const fresh = arrived.filter((event) => !known.has(event.eventId) && known.add(event.eventId));
+  if (fresh.length === 0) return feed;
+  const room = { alerts: FEED_LIMIT, others: FEED_LIMIT };
+  return [...fresh, ...feed]
+    .sort((a, b) => b.observedAtUs - a.observedAtUs)
+    .filter((event) => (event.alert ? room.alerts-- : room.others--) > 0);
+}
+
+const QUANTITIES: Readonly<Record<string, (value: number) => string>> = {
+  temperature_celsius: (value) => `${value.toFixed(1)} °C`,
+  humidity_ratio: (value) => `${Math.round(value * 100)} % humidity`,
+  shock_mps2: (value) => `${value.toFixed(1)} m/s² shock`,
+  battery_ratio: (value) => `${Math.round(value * 100)} % battery`,
+  fuel_ratio: (value) => `${Math.round(value * 100)} % fuel`,
+  voltage_v: (value) => `${value.toFixed(1)} V`,
+};
+
+function reading(details: Readonly<Record<string, unknown>>, field: string): string {
+  const value = Number(details[field]);
+  const quantity = String(details.quantity ?? "");
+  return QUANTITIES[quantity]?.(value) ?? `${quantity.replaceAll("_", " ")} ${Number(value.toPrecision(4))}`;
+}
+
+/** What happened, without who: "entered Harbour". */
+export function describe(event: TrackingEvent): string {
+  const { details } = event;
+  const fence = String(details.fence_name || details.fence_id || "a fence");
+  switch (event.kind) {
+    case "geofence_entered": return `entered ${fence}`;
+    case "geofence_exited": return `left ${fence}`;
+    case "excursion_opened": return `out of limits: ${reading(details, "value")}`;
+    case "excursion_closed": return `back within limits: ${reading(details, "value")}`;
+    case "tag_arrived": return `read tag ${String(details.epc ?? "")}`;
+    case "tag_departed": return `lost tag ${String(details.epc ?? "")}`;
+    default: return event.kind.replaceAll("_", " ");
+  }
+}
