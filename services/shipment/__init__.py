@@ -1,0 +1,1 @@
+"""Shipments: what is carried, past which stops, and what became of it."""
