@@ -20,8 +20,8 @@ ROOMS = ("geofence", "tracking_core", "ingest")
 
 # Each in a process of its own, so that two compile at a time.
 PARTS = {
-    "tracking": "from tracking_core import warmup; warmup.compile_all()",
-    "ingest": "from ingest import warmup; warmup.compile_all()",
+    "tracking": "from services.tracking.warm_up import warm_up; warm_up()",
+    "ingest": "from ingest.warm_up import warm_up; warm_up()",
 }
 
 
@@ -68,4 +68,4 @@ def command() -> None:
     if _mark().exists():
         console.print("kernels are compiled")
         raise typer.Exit
-    ensure(lambda text: console.print(text))
+    ensure(console.print)

@@ -1,0 +1,37 @@
+"""Compiles what stands between the socket and the log before the first message comes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from drover.telemetry.v1 import reading_pb2
+from ingest.decoders.native_protobuf import decode_bulk
+from ingest.messages import from_pairs
+from ingest.mqtt_chunks import Chunk
+from ingest.mqtt_frames import find_packets, room_for
+from ingest.partitioning import split
+from ingest.topic_table import TopicTable
+
+_NOW_US = 1_700_000_000_000_000
+
+
+def warm_up() -> None:
+    """Takes one message of every kind through every kernel, and throws the result away."""
+    batch = reading_pb2.ReadingBatch(
+        positions=[reading_pb2.Position(observed_at_us=_NOW_US, latitude_deg=1, longitude_deg=2)],
+        sensors=[reading_pb2.SensorSample(observed_at_us=_NOW_US, quantity=1, value=3)],
+        tags=[reading_pb2.TagRead(observed_at_us=_NOW_US, epc=b"\x30")],
+    )
+    topic = b"drover/v1/warm/up/batch"
+    messages = from_pairs([(topic, batch.SerializeToString())], _NOW_US, "mqtt")
+    chunk = Chunk(64)
+    for is_version_5 in (False, True):
+        find_packets(chunk.readable, 0, 0, is_version_5, 1024, room_for(4))
+    table = TopicTable()
+    table.add(topic, 0, 0)
+    table.resolve(messages)
+    one = np.zeros(1, np.uint8)
+    readings, _ = decode_bulk(
+        messages.buffer, messages.payload_start, messages.payload_end, one, one.astype(np.uint32), _NOW_US
+    )
+    split(readings, 2)
