@@ -70,3 +70,39 @@ class CompiledFences(NamedTuple):
     cell: I32
     # (n, 3): slot, WHOLLY_INSIDE or MEASURE_CIRCLE or a place in `border_list`, next entry of the cell or -1.
     entry: I32
+
+
+_SLOT_COLUMNS: Final = CompiledFences._fields.index("vertex")
+
+
+def empty_fences(slots: int) -> CompiledFences:
+    """Arrays with room for `slots` fences and none in them."""
+    return CompiledFences(
+        tenant=np.full(slots, -1, np.int32),
+        version=np.zeros(slots, np.int64),
+        kind=np.zeros(slots, np.uint8),
+        enter_fixes=np.zeros(slots, np.int32),
+        exit_fixes=np.zeros(slots, np.int32),
+        confirm_after_us=np.full(slots, NO_TIME, np.int64),
+        exit_margin_m=np.zeros(slots),
+        accuracy_cap_m=np.zeros(slots),
+        half_width_m=np.zeros(slots),
+        circle=np.zeros((slots, 8)),
+        chunks=np.zeros((slots, 2), np.int32),
+        vertex=np.zeros((0, 2)),
+        chunk_edges=np.zeros((0, 2), np.int32),
+        chunk_box=np.zeros((0, 4)),
+        border_list=np.zeros(0, np.int32),
+        tenant_root=np.full((4, 4), -1, np.int32),
+        cell=np.full((0, 2), -1, np.int32),
+        entry=np.zeros((0, 3), np.int32),
+    )
+
+
+def grown_fences(fences: CompiledFences, slots: int) -> CompiledFences:
+    """The same with room for `slots` fences."""
+    larger = empty_fences(slots)
+    held = len(fences.tenant)
+    for name in CompiledFences._fields[:_SLOT_COLUMNS]:
+        getattr(larger, name)[:held] = getattr(fences, name)
+    return larger._replace(**{name: getattr(fences, name) for name in CompiledFences._fields[_SLOT_COLUMNS:]})

@@ -1,45 +1,95 @@
-"""Which fences hold a point."""
+"""Which fences hold a point: down one path of the tenant's tree, past the entries of every fence that may.
+
+A fence stands at most once on a path. An entry says that the cell is wholly inside, or how to decide: a list of
+edges with the winding number where a ray ends (geofence/border_list.py), a list of segments, or a circle to be
+measured. The boundary belongs to the fence. A point that is NaN or not on the globe is in no fence.
+"""
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
-from geofence.compiled import CIRCLE, CORRIDOR, F64, I32, I64, POLYGON, CompiledFences
-from geofence.geodesy import distance_m
+from geofence.compiled import F64, I32, I64, LIST_HEADER, MEASURE_CIRCLE, SEGMENTS, WHOLLY_INSIDE, CompiledFences
+from geofence.geodesy import cartesian_m, distance_m
+from geofence.grid import BITS, finest_column, finest_row
 from geofence.kernel import kernel
-from geofence.predicates import orientation
-from geofence.segment import line_distance_m
+from geofence.rays import winding_by_list
+from geofence.segment import flat_bound_m, nearest_turn_deg, segment_distance_m
+
+
+@kernel
+def _in_circle(fences: CompiledFences, slot: int, longitude_deg: float, latitude_deg: float) -> bool:
+    """By the chord, where that decides; else by the geodesic."""
+    x, y, z = cartesian_m(latitude_deg, longitude_deg)
+    dx = x - fences.circle[slot, 3]
+    dy = y - fences.circle[slot, 4]
+    dz = z - fences.circle[slot, 5]
+    chord2 = dx * dx + dy * dy + dz * dz
+    if chord2 <= fences.circle[slot, 6]:
+        return True
+    if chord2 >= fences.circle[slot, 7]:
+        return False
+    length_m = distance_m(fences.circle[slot, 0], fences.circle[slot, 1], latitude_deg, longitude_deg)
+    return bool(length_m <= fences.circle[slot, 2])
+
+
+@kernel
+def _near_line(fences: CompiledFences, slot: int, start: int, longitude_deg: float, latitude_deg: float) -> bool:
+    """Whether any segment of a cell's list is within the corridor's half width."""
+    half_width_m = fences.half_width_m[slot]
+    cosine = math.cos(latitude_deg * math.pi / 180.0)
+    vertex = fences.vertex
+    first = start + LIST_HEADER
+    for place in range(first, first + (fences.border_list[start] >> 3)):
+        edge = fences.border_list[place]
+        ax = vertex[edge, 0]
+        ay = vertex[edge, 1]
+        bx = vertex[edge + 1, 0]
+        by = vertex[edge + 1, 1]
+        turned_deg = nearest_turn_deg(longitude_deg, 0.5 * (ax + bx))
+        if flat_bound_m(ax, ay, bx, by, turned_deg, latitude_deg, cosine) > half_width_m:
+            continue
+        if segment_distance_m(ax, ay, bx, by, turned_deg, latitude_deg) <= half_width_m:
+            return True
+    return False
+
+
+@kernel
+def _holds(fences: CompiledFences, slot: int, ref: int, longitude_deg: float, latitude_deg: float) -> bool:
+    """Whether a fence holds a point of the cell in which it has the entry `ref`."""
+    if ref == WHOLLY_INSIDE:
+        return True
+    if ref == MEASURE_CIRCLE:
+        return _in_circle(fences, slot, longitude_deg, latitude_deg)
+    if fences.border_list[ref] & 7 == SEGMENTS:
+        return _near_line(fences, slot, ref, longitude_deg, latitude_deg)
+    return winding_by_list(fences.border_list, ref, fences.vertex, longitude_deg, latitude_deg) > 0
 
 
 @kernel
 def contains_one(fences: CompiledFences, slot: int, longitude_deg: float, latitude_deg: float) -> bool:
-    """Whether one fence holds a point."""
-    kind = fences.kind[slot]
-    if kind == CIRCLE:
-        circle = fences.circle[slot]
-        return bool(distance_m(circle[0], circle[1], latitude_deg, longitude_deg) <= circle[2])
-    if kind == CORRIDOR:
-        return bool(line_distance_m(fences, slot, longitude_deg, latitude_deg) <= fences.half_width_m[slot])
-    if kind != POLYGON:
+    """Whether the fence in a slot holds a point; false for an empty slot."""
+    tenant = fences.tenant[slot]
+    if tenant < 0 or not (abs(longitude_deg) <= 180.0 and abs(latitude_deg) <= 90.0):
         return False
-    winding = 0
-    vertex = fences.vertex
-    for chunk in range(fences.chunks[slot, 0], fences.chunks[slot, 0] + fences.chunks[slot, 1]):
-        first = fences.chunk_edges[chunk, 0]
-        for edge in range(first, first + fences.chunk_edges[chunk, 1]):
-            x1, y1 = vertex[edge]
-            x2, y2 = vertex[edge + 1]
-            if y1 == latitude_deg and (
-                x1 == longitude_deg or (y2 == latitude_deg and min(x1, x2) <= longitude_deg <= max(x1, x2))
-            ):
-                return True
-            if (y1 > latitude_deg) != (y2 > latitude_deg):
-                side = orientation(x1, y1, x2, y2, longitude_deg, latitude_deg)
-                if side == 0.0:
-                    return True
-                if (side > 0.0) == (y2 > y1):
-                    winding += 1 if y2 > y1 else -1
-    return winding != 0
+    node = fences.tenant_root[tenant, 0]
+    shift = BITS - 2 * fences.tenant_root[tenant, 1]
+    column = finest_column(longitude_deg)
+    row = finest_row(latitude_deg)
+    if node < 0 or column >> shift != fences.tenant_root[tenant, 2] or row >> shift != fences.tenant_root[tenant, 3]:
+        return False
+    while node >= 0:
+        shift -= 2
+        place = node * 16 + ((row >> shift) & 3) * 4 + ((column >> shift) & 3)
+        at = fences.cell[place, 1]
+        while at >= 0:
+            if fences.entry[at, 0] == slot:
+                return _holds(fences, slot, fences.entry[at, 1], longitude_deg, latitude_deg)
+            at = fences.entry[at, 2]
+        node = fences.cell[place, 0]
+    return False
 
 
 @kernel
@@ -50,13 +100,37 @@ def find_containing(
 
     Returns how many, or minus the room needed if `out_slots` (int32) is too short; then its content means nothing.
     """
+    if tenant < 0 or tenant >= len(fences.tenant_root):
+        return 0
+    if not (abs(longitude_deg) <= 180.0 and abs(latitude_deg) <= 90.0):
+        return 0
+    node = fences.tenant_root[tenant, 0]
+    if node < 0:
+        return 0
+    shift = BITS - 2 * fences.tenant_root[tenant, 1]
+    column = finest_column(longitude_deg)
+    row = finest_row(latitude_deg)
+    if column >> shift != fences.tenant_root[tenant, 2] or row >> shift != fences.tenant_root[tenant, 3]:
+        return 0
     found = 0
-    for slot in range(len(fences.tenant)):
-        if fences.tenant[slot] == tenant and contains_one(fences, slot, longitude_deg, latitude_deg):
-            if found < len(out_slots):
-                out_slots[found] = slot
-            found += 1
-    return found if found <= len(out_slots) else -found
+    room = len(out_slots)
+    while node >= 0:
+        shift -= 2
+        place = node * 16 + ((row >> shift) & 3) * 4 + ((column >> shift) & 3)
+        at = fences.cell[place, 1]
+        while at >= 0:
+            slot = fences.entry[at, 0]
+            if _holds(fences, slot, fences.entry[at, 1], longitude_deg, latitude_deg):
+                if found < room:
+                    here = found
+                    while here > 0 and out_slots[here - 1] > slot:
+                        out_slots[here] = out_slots[here - 1]
+                        here -= 1
+                    out_slots[here] = slot
+                found += 1
+            at = fences.entry[at, 2]
+        node = fences.cell[place, 0]
+    return found if found <= room else -found
 
 
 @kernel

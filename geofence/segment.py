@@ -121,7 +121,7 @@ def segment_distance_m(
 
 
 @kernel
-def _flat_bound_m(
+def flat_bound_m(
     ax_deg: float, ay_deg: float, bx_deg: float, by_deg: float, longitude_deg: float, latitude_deg: float, cosine: float
 ) -> float:
     """A lower bound of the distance to a short segment close by, on a plane; 0 where that would not be one."""
@@ -165,6 +165,6 @@ def line_distance_m(fences: CompiledFences, slot: int, longitude_deg: float, lat
             ay = vertex[edge, 1]
             bx = vertex[edge + 1, 0]
             by = vertex[edge + 1, 1]
-            if _flat_bound_m(ax, ay, bx, by, turned_deg, latitude_deg, cosine) < best_m:
+            if flat_bound_m(ax, ay, bx, by, turned_deg, latitude_deg, cosine) < best_m:
                 best_m = min(best_m, segment_distance_m(ax, ay, bx, by, turned_deg, latitude_deg))
     return best_m
