@@ -13,7 +13,6 @@ from typing import cast
 
 import structlog
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
 
 from drover.api.tracking.v1 import tracking_service_pb2_grpc as pb_grpc
 from runtime import process, redis_client
@@ -22,7 +21,7 @@ from runtime.grpc_server import GrpcServer
 from runtime.migrations import migrate
 from runtime.partitioned_log import RedisStreamLog
 from runtime.probe import Check, serving
-from runtime.problems import FatalError
+from runtime.problems import FatalError, Unavailable
 from runtime.process import Stop
 from runtime.redis_client import AWAY
 from runtime.settings import CommonSettings, load
@@ -139,8 +138,8 @@ async def main(stop: Stop, common: CommonSettings, settings: TrackingSettings) -
             try:
                 async with read(database) as connection:
                     await connection.execute(text("SELECT 1"))
-            except (DBAPIError, OSError) as error:
-                return str(error.orig if isinstance(error, DBAPIError) else error)
+            except Unavailable as error:
+                return str(error)
             return history_sink.trouble
 
         checks: Mapping[str, Check] = {"log": log_answers, "database": database_answers}

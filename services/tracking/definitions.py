@@ -17,6 +17,7 @@ import structlog
 from drover.tracking.v1.definition_pb2 import DefinitionChange
 from runtime.metrics import Counter, Gauge
 from runtime.partitioned_log import Append, PartitionedLog
+from runtime.problems import Unavailable
 from runtime.process import Stop
 from runtime.redis_client import AWAY
 from services.tracking.change import change_of, deletion_of
@@ -95,7 +96,7 @@ class DefinitionBook:
                 return edited
             try:
                 await self._publish([edited])
-            except AWAY as error:
+            except (*AWAY, Unavailable) as error:
                 log.warning("definition waits for the log", kind=kind.value, id=definition_id, error=str(error))
                 self._look.set()
             return edited
@@ -113,8 +114,8 @@ class DefinitionBook:
                 try:
                     async with self._one_at_a_time:
                         await self._publish(await self._store.unpublished())
-                except AWAY as error:
-                    log.warning("definitions wait for the log", error=str(error))
+                except (*AWAY, Unavailable) as error:
+                    log.warning("definitions wait for the log or the database", error=str(error))
                     self._look.set()
             await stop.wait_for(REPAIR_S)
 

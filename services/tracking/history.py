@@ -13,10 +13,10 @@ from concurrent.futures import Executor
 from typing import Final, NamedTuple, Protocol
 
 import structlog
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from runtime.metrics import LATENCY_BUCKETS_S, Counter, Gauge, Histogram
 from runtime.partitioned_log import offset_key
+from runtime.problems import Unavailable
 from services.tracking.directory import Directory
 from services.tracking.events import EVENT_COLUMNS, PublishedEvent, event_rows
 from services.tracking.history_rows import Counters, Judged, rows_of
@@ -144,9 +144,9 @@ class HistorySink:
             while True:
                 try:
                     grown = await self._store.write(flush)
-                except (OperationalError, InterfaceError, OSError) as error:
-                    # Away, locked, full, or the connection broke: no bug, and nothing is lost by waiting.
-                    self.trouble = str(error.orig if isinstance(error, DBAPIError) else error)
+                except Unavailable as error:
+                    # Away, locked or full: nothing is lost by waiting.
+                    self.trouble = str(error)
                     log.warning("history waits for the database", error=self.trouble)
                     await asyncio.sleep(RETRY_S)
                     if await self._is_in(flush):
@@ -166,7 +166,7 @@ class HistorySink:
         """Whether a flush whose answer was lost had been committed."""
         try:
             stored = await self._store.offsets(self._partitions)
-        except (OperationalError, InterfaceError, OSError):
+        except Unavailable:
             return False
         return all(stored[partition].log_offset == after for partition, (_, after) in flush.moves.items())
 

@@ -16,6 +16,7 @@ import structlog
 
 from runtime.metrics import LATENCY_BUCKETS_S, Histogram
 from runtime.partitioned_log import PartitionedLog, offset_key
+from runtime.problems import Unavailable
 from runtime.redis_client import AWAY
 from services.tracking.history import HistorySink
 from services.tracking.partition import Partition
@@ -130,8 +131,8 @@ class SnapshotRounds:
         if offset_key(before) == (0, 0):
             return
         # First the note, then the deed: a start that finds no snapshot must know that the log has lost its beginning.
-        await self._marks.mark_trimmed(snapshot.partition, before)
         try:
+            await self._marks.mark_trimmed(snapshot.partition, before)
             await self._log.trim(snapshot.partition, before)
-        except AWAY as error:
+        except (*AWAY, Unavailable) as error:
             log.warning("the log is trimmed later", error=str(error))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import pathlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -32,6 +33,13 @@ async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
     made = create_engine(history_url(database_url))
     yield made
     await made.dispose()
+
+
+async def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    """Waits for something that others do; fails when it takes too long."""
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110 - what is waited for knows nothing of tests
+            await asyncio.sleep(0.005)
 
 
 async def rows(engine: AsyncEngine, query: str) -> list[tuple[Any, ...]]:

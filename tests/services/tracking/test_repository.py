@@ -148,7 +148,9 @@ async def test_a_flush_is_refused_whole_when_another_writer_was_there(engine: As
     batch = [judged(readings(positions({})))]
     await repository.write(flush_of(batch, {0: (START, FIRST)}))
     with pytest.raises(HistoryDivergedError, match="partition 0"):
-        await repository.write(flush_of([judged(readings(reads=tags({})))], {1: (START, FIRST), 0: (START, SECOND_OFFSET)}))
+        await repository.write(
+            flush_of([judged(readings(reads=tags({})))], {1: (START, FIRST), 0: (START, SECOND_OFFSET)})
+        )
     assert await rows(engine, "SELECT COUNT(*) FROM tag_reads") == [(0,)]
     assert (await repository.offsets(2))[1].log_offset == START
 

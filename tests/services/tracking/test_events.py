@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from drover.tracking.v1 import event_pb2
+from services.tracking.events import EVENT_COLUMNS, SEVERITY_OF, event_rows, published, to_proto
+from services.tracking.tables import events
+from tests.services.tracking.build import T0
+from tracking_core.events import (
+    Cause,
+    CoreEvent,
+    EventDetails,
+    EventKind,
+    ExcursionClosing,
+    ExcursionOpening,
+    FenceCrossing,
+    TagPresence,
+)
+
+DETAILS: dict[EventKind, EventDetails] = {
+    EventKind.GEOFENCE_ENTERED: FenceCrossing("Port"),
+    EventKind.GEOFENCE_EXITED: FenceCrossing("Port"),
+    EventKind.EXCURSION_OPENED: ExcursionOpening(1, 2, 9.5, 8.0),
+    EventKind.EXCURSION_CLOSED: ExcursionClosing(1, 2, 7.5, 12.0, T0 - 5),
+    EventKind.TAG_ARRIVED: TagPresence(b"\x30\x01", 3),
+    EventKind.TAG_DEPARTED: TagPresence(b"\x30\x01", 3),
+}
+
+
+def core(kind: EventKind, latitude_deg: float = 1.5) -> CoreEvent:
+    return CoreEvent(
+        kind, 7, "acme", "truck-1", "3001" if kind in {EventKind.TAG_ARRIVED, EventKind.TAG_DEPARTED} else "subject",
+        4, T0, T0 + 1, Cause.TIMER, 2, True, latitude_deg, 2.5, DETAILS[kind],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", EventKind)
+def test_every_kind_becomes_its_field_of_the_oneof(kind: EventKind):
+    event = to_proto(core(kind))
+    assert event.WhichOneof("kind") == kind.value
+    assert event.event_id == core(kind).event_id
+    assert (event.tenant, event.device_id, event.device_number) == ("acme", "truck-1", 7)
+    assert (event.observed_at_us, event.confirmed_at_us) == (T0, T0 + 1)
+    assert (event.cause, event.revision, event.assumed) == (event_pb2.CAUSE_TIMER, 2, True)
+    assert (event.latitude_deg, event.longitude_deg) == (1.5, 2.5)
+    detail = getattr(event, kind.value)
+    for name, value in DETAILS[kind]._asdict().items():
+        assert getattr(detail, name) == value
+    if not isinstance(DETAILS[kind], TagPresence):
+        assert getattr(detail, "fence_id" if kind.value.startswith("geofence") else "limit_id") == "subject"
+    if isinstance(DETAILS[kind], FenceCrossing):
+        assert detail.fence_version == 4
+
+
+def test_severities():
+    assert {kind.value for kind, severity in SEVERITY_OF.items() if severity == event_pb2.SEVERITY_WARNING} == {
+        "excursion_opened"
+    }
+    assert {kind.value for kind, severity in SEVERITY_OF.items() if severity == event_pb2.SEVERITY_NONE} == {
+        "tag_arrived",
+        "tag_departed",
+    }
+    assert set(SEVERITY_OF) == set(EventKind)
+
+
+def test_numbers_and_names_are_those_of_the_protos():
+    assert {cause.name: cause.value for cause in Cause} == {
+        name.removeprefix("CAUSE_"): number for name, number in event_pb2.Cause.items()
+    }
+    oneof = event_pb2.TrackingEvent.DESCRIPTOR.oneofs_by_name["kind"]
+    assert {kind.value for kind in EventKind} == {field.name for field in oneof.fields}
+
+
+def test_an_unknown_place_is_left_out():
+    event = to_proto(core(EventKind.GEOFENCE_ENTERED, math.nan))
+    assert not event.HasField("latitude_deg")
+    assert not event.HasField("longitude_deg")
+    (row,) = event_rows([published(core(EventKind.GEOFENCE_ENTERED, math.nan))])["acme"]
+    assert row[EVENT_COLUMNS.index("latitude_deg")] is None
+
+
+def test_rows_fit_the_table():
+    assert tuple(column.name for column in events.columns) == EVENT_COLUMNS
+    (row,) = event_rows([published(core(EventKind.EXCURSION_OPENED))])["acme"]
+    assert len(row) == len(EVENT_COLUMNS)
+    assert row[EVENT_COLUMNS.index("kind")] == "excursion_opened"
