@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import structlog
 
@@ -38,25 +39,27 @@ async def main(stop: Stop, common: CommonSettings, settings: GatewaySettings) ->
             app = create_app(settings, keys, upstream, hub, checks)
             async with (
                 hub.running(),
-                http_server.serving(
-                    app,
-                    settings.host,
-                    settings.port,
-                    lifespan="off",
-                    access_log=False,
-                    server_header=False,
-                    ws=ObservedWebSocketProtocol,
-                    ws_max_size=settings.max_message_bytes,
-                    ws_ping_interval=settings.ping_interval_s,
-                    ws_ping_timeout=settings.ping_interval_s,
-                    ws_per_message_deflate=False,
-                ) as port,
+                http_server.serving(app, settings.host, settings.port, **serving_options(settings)) as port,
             ):
                 log.info("ready", http=f"{settings.host}:{port}")
                 await stop.wait()
                 await say_goodbye(hub, settings.stop_grace_s)
     finally:
         await client.aclose()
+
+
+def serving_options(settings: GatewaySettings) -> dict[str, Any]:
+    """How uvicorn serves. Frames are not compressed: they are columns of floats, and a thousand clients are waiting."""
+    return {
+        "lifespan": "off",
+        "access_log": False,
+        "server_header": False,
+        "ws": ObservedWebSocketProtocol,
+        "ws_max_size": settings.max_message_bytes,
+        "ws_ping_interval": settings.ping_interval_s,
+        "ws_ping_timeout": settings.ping_interval_s,
+        "ws_per_message_deflate": False,
+    }
 
 
 async def say_goodbye(hub: Hub, grace_s: float) -> None:

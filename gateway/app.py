@@ -10,9 +10,9 @@ from starlette.middleware.cors import CORSMiddleware
 
 from gateway import openapi, page, problems
 from gateway.auth import Authentication
-from gateway.body_limit import BodyLimit
 from gateway.live.hub import Hub
 from gateway.live.socket import LiveEndpoint
+from gateway.request_body import RequestBody
 from gateway.request_metrics import RequestMetrics
 from gateway.rest import dead_letters, devices, events, geofences, positions, session, shipments
 from gateway.security_headers import SecurityHeaders
@@ -44,7 +44,7 @@ def create_app(
     openapi.install(app)
 
     # The last one added is the first one passed.
-    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
+    app.add_middleware(RequestBody, max_bytes=settings.max_body_bytes)
     app.add_middleware(Authentication, verifier=keys.verifier)
     if settings.allowed_origins:
         app.add_middleware(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http
+import urllib.parse
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -125,7 +126,7 @@ def details(status: int, code: str, detail: str, path: str | None, errors: list[
         "detail": detail,
     }
     if path is not None:
-        members["instance"] = path
+        members["instance"] = urllib.parse.quote(path, safe="/:@!$&'()*+,;=~")
     if errors:
         members["errors"] = errors
     return members

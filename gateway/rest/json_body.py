@@ -8,7 +8,7 @@ import msgspec
 from fastapi import Depends
 from starlette.requests import Request
 
-from gateway.problems import MalformedRequest, UnsupportedMediaType
+from gateway.problems import MalformedRequest
 from runtime.problems import Invalid
 
 
@@ -18,15 +18,7 @@ class MalformedJson(MalformedRequest):
     code = "malformed_json"
 
 
-def check_media_type(request: Request) -> None:
-    """Raises UnsupportedMediaType unless the body says it is JSON."""
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != "application/json" and not media_type.endswith("+json"):
-        raise UnsupportedMediaType("send JSON, and say so: Content-Type: application/json")
-
-
 async def _object(request: Request) -> dict[str, Any]:
-    check_media_type(request)
     try:
         value = msgspec.json.decode(await request.body())
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from fastapi import APIRouter, Body, Query
-from pydantic import Field, field_validator
+from pydantic import Field, model_validator
 from starlette.responses import Response
 
 from drover.api.shipment.v1.shipment_service_pb2 import (
@@ -99,12 +99,11 @@ class NewShipment(Given):
     route_longitude_deg: list[float] = Field([], max_length=100_000, description="The planned line, if known.")
     route_latitude_deg: list[float] = Field([], max_length=100_000)
 
-    @field_validator("route_latitude_deg")
-    @classmethod
-    def _as_long(cls, latitudes: list[float], info: Any) -> list[float]:
-        if len(latitudes) != len(info.data.get("route_longitude_deg", latitudes)):
-            raise ValueError("as many latitudes as longitudes")
-        return latitudes
+    @model_validator(mode="after")
+    def _as_many(self) -> Self:
+        if len(self.route_latitude_deg) != len(self.route_longitude_deg):
+            raise ValueError("a route has as many latitudes as longitudes")
+        return self
 
     def proto(self) -> Shipment:
         """As the service takes it."""
