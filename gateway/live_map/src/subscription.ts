@@ -1,6 +1,6 @@
 /** What the page asks the live socket for. */
 
-/** West, south, east, north in degrees; east may pass 180 when the antimeridian is inside. */
+/** West, south, east, north in degrees. Longitudes run on beyond ±180, as the map counts them: west is below east. */
 export type Bounds = readonly [west: number, south: number, east: number, north: number];
 
 export type Subscription = { readonly everything: true } | { readonly viewport: Bounds };
@@ -16,16 +16,16 @@ const MARGIN = 0.5;
 export function withMargin([west, south, east, north]: Bounds): Bounds {
   const wide = (east - west) * MARGIN;
   const high = (north - south) * MARGIN;
-  if (east - west + 2 * wide >= 360) return [-180, Math.max(-90, south - high), 180, Math.min(90, north + high)];
-  // West is brought into [-180, 180) and east keeps its distance, as the server reads a viewport across the antimeridian
-  // from west > east.
-  const wrap = (longitude: number): number => ((longitude + 540) % 360 + 360) % 360 - 180;
-  return [wrap(west - wide), Math.max(-90, south - high), wrap(east + wide), Math.min(90, north + high)];
+  const [bottom, top] = [Math.max(-90, south - high), Math.min(90, north + high)];
+  return east - west + 2 * wide >= 360 ? [-180, bottom, 180, top] : [west - wide, bottom, east + wide, top];
 }
 
+/** Whether the second box lies in the first, in whichever copy of the world. */
 export function contains([west, south, east, north]: Bounds, [w, s, e, n]: Bounds): boolean {
-  if (west > east) return s >= south && n <= north && w >= west && (e <= east || e - 360 <= east);
-  return w >= west && e <= east && s >= south && n <= north;
+  if (s < south || n > north) return false;
+  if (east - west >= 360) return true;
+  const shift = 360 * Math.round((west + east - w - e) / 720);
+  return w + shift >= west && e + shift <= east;
 }
 
 /**
@@ -38,8 +38,7 @@ export function nextSubscription(current: Subscription, fleetCount: number, limi
   if ("everything" in current) return fleetCount > limit ? { viewport: withMargin(view) } : null;
   const [w, s, e, n] = current.viewport;
   const inside = contains(current.viewport, view);
-  const width = (e - w + 360) % 360 || 360;
   // Zoomed in much further: a smaller box spares the line.
-  const tooWide = (view[2] - view[0]) * 8 < width && (view[3] - view[1]) * 8 < n - s;
+  const tooWide = (view[2] - view[0]) * 8 < e - w && (view[3] - view[1]) * 8 < n - s;
   return inside && !tooWide ? null : { viewport: withMargin(view) };
 }

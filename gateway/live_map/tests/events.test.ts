@@ -1,0 +1,35 @@
+import { expect, test } from "vitest";
+import { FEED_LIMIT, type TrackingEventJson, describe as words, mergeEvents, readEvent } from "../src/events";
+
+const json = (id: number, extra: Partial<TrackingEventJson> = {}): TrackingEventJson => ({
+  event_id: String(id), device_id: "d", device_number: 1, observed_at: new Date(id * 1000).toISOString(), kind: "geofence_entered",
+  severity: "info", alert: true, details: { fence_id: "yard", fence_name: "Yard" }, ...extra,
+});
+const event = (id: number, alert = true) => readEvent(json(id, { alert }));
+
+test("newest first by device time, each once", () => {
+  const feed = mergeEvents(mergeEvents([], [event(1), event(3)]), [event(2), event(3)]);
+  expect(feed.map((each) => each.eventId)).toEqual(["3", "2", "1"]);
+  expect(mergeEvents(feed, [event(2)])).toBe(feed);
+  expect(mergeEvents([], [event(5), event(5)])).toHaveLength(1);
+});
+
+test("is bounded, and plain events do not push alerts out", () => {
+  const plain = Array.from({ length: FEED_LIMIT + 50 }, (_, i) => event(1000 + i, false));
+  const feed = mergeEvents([event(1)], plain);
+  expect(feed).toHaveLength(FEED_LIMIT + 1);
+  expect(feed[feed.length - 1]?.eventId).toBe("1");
+  expect(feed.some((each) => each.eventId === "1000")).toBe(false);
+});
+
+test("microseconds are kept", () => {
+  expect(readEvent(json(1, { observed_at: "2022-01-03T00:00:00.000001Z" })).observedAtUs).toBe(1_641_168_000_000_001);
+  expect(readEvent(json(1, { observed_at: "2022-01-03T00:00:00Z" })).observedAtUs).toBe(1_641_168_000_000_000);
+});
+
+test("says what happened", () => {
+  expect(words(event(1))).toBe("entered Yard");
+  expect(words(readEvent(json(1, { kind: "geofence_exited", details: { fence_id: "yard", fence_name: "" } })))).toBe("left yard");
+  expect(words(readEvent(json(1, { kind: "excursion_opened", details: { quantity: "temperature_celsius", value: 9.44 } })))).toBe("out of limits: 9.4 °C");
+  expect(words(readEvent(json(1, { kind: "signal_lost", details: {} })))).toBe("signal lost");
+});
