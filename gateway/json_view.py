@@ -49,7 +49,7 @@ def geojson_response(content: Json, status_code: int = 200, *, headers: dict[str
 
 def time_text(time_us: int) -> str:
     """RFC 3339 in UTC. Raises OverflowError outside the years 1 to 9999, which admission lets no device send."""
-    return (_EPOCH + dt.timedelta(microseconds=time_us)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return (_EPOCH + dt.timedelta(microseconds=time_us)).isoformat(timespec="microseconds")[:-6] + "Z"
 
 
 def time_us(text: str) -> int:

@@ -94,7 +94,8 @@ class PositionsTable:
         """Takes fixes of `rows` in, for the next tick. An older fix never replaces a newer one, in whatever order they
         come, and an equally old one changes nothing.
         """
-        order = np.argsort(fixes.observed_at_us, kind="stable")
+        # Oldest first, of equally old ones the last to come first: the last write is that of the fix that shall stay.
+        order = len(rows) - 1 - np.argsort(fixes.observed_at_us[::-1], kind="stable")
         rows = rows[order]
         observed = fixes.observed_at_us[order]
         newer = observed > self._coming.observed_at_us[rows]
