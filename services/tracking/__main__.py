@@ -92,7 +92,7 @@ async def main(stop: Stop, common: CommonSettings, settings: TrackingSettings) -
         partitions = await loop.run_in_executor(
             engine_thread,
             restore_all,
-            common.partitions,
+            settings.engine(common),
             folder,
             offsets,
             directory,

@@ -7,6 +7,7 @@ fence is learned anew, silently.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
@@ -99,7 +100,7 @@ def _just_before(offset: str) -> str:
 
 
 def restore_all(
-    partitions: int,
+    settings: EngineSettings,
     folder: SnapshotFolder,
     offsets: Mapping[int, HistoryOffsets],
     directory: Directory,
@@ -110,12 +111,12 @@ def restore_all(
     return {
         number: restore(
             number,
-            EngineSettings(partitions=partitions, partition=number),
+            dataclasses.replace(settings, partition=number),
             folder,
             offsets[number],
             directory,
             devices,
             definitions,
         )
-        for number in range(partitions)
+        for number in range(settings.partitions)
     }

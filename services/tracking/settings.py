@@ -7,6 +7,7 @@ import pathlib
 from pydantic import Field, SecretStr
 
 from runtime.settings import CommonSettings, Settings
+from tracking_core.settings import HOUR_US, SECOND_US, EngineSettings
 
 
 class TrackingSettings(Settings):
@@ -31,6 +32,15 @@ class TrackingSettings(Settings):
     )
     log_keep_hours: float = Field(24.0, ge=0, description="Log entries younger than this are never trimmed.")
     tick_interval_s: float = Field(1.0, ge=0.05, description="Least time between two ticks of an idle partition.")
+    horizon_h: float = Field(
+        24.0, gt=0, description="A reading older than a device's newest by more is stale, in hours."
+    )
+    kept_fixes: int = Field(64, ge=1, description="Fixes of a device that are remembered, to judge late ones.")
+    future_tolerance_s: float = Field(300.0, ge=0, description="How far a device's clock may run ahead.")
+    highest_speed_mps: float = Field(150.0, gt=0, description="Whatever moves faster is an implausible jump.")
+    imprecise_m: float = Field(1000.0, gt=0, description="A fix with a larger accuracy radius does not count.")
+    tag_reads: int = Field(1, ge=1, description="Reads within ten seconds that make a tag present.")
+    tag_silence_s: float = Field(60.0, gt=0, description="A tag not read for this long has departed.")
     max_fence_vertices: int = Field(20_000, ge=4, description="A fence with more vertices is refused.")
     max_route_vertices: int = Field(100_000, ge=2, description="A route with more vertices or stops is refused.")
     probe_host: str = Field("127.0.0.1", description="Address of /metrics, /healthz and /readyz.")
@@ -39,6 +49,19 @@ class TrackingSettings(Settings):
     def database(self, common: CommonSettings) -> str:
         """The database's URL."""
         return self.database_url.get_secret_value() or f"sqlite+aiosqlite:///{common.data_dir / 'tracking.db'}"
+
+    def engine(self, common: CommonSettings) -> EngineSettings:
+        """What the engines are told; the partition is each one's own."""
+        return EngineSettings(
+            partitions=common.partitions,
+            horizon_us=int(self.horizon_h * HOUR_US),
+            kept_fixes=self.kept_fixes,
+            future_tolerance_us=int(self.future_tolerance_s * SECOND_US),
+            highest_speed_mps=self.highest_speed_mps,
+            imprecise_m=self.imprecise_m,
+            tag_reads=self.tag_reads,
+            tag_silence_us=int(self.tag_silence_s * SECOND_US),
+        )
 
     def snapshots(self, common: CommonSettings) -> pathlib.Path:
         """The folder of snapshots."""
