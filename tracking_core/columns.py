@@ -109,12 +109,12 @@ def no_readings() -> Readings:
 
 def take(columns: Columns, index: npt.NDArray[Any] | slice) -> Columns:
     """The rows at `index` (integers, a mask or a slice), as contiguous copies."""
-    return type(columns)(*(np.ascontiguousarray(column[index]) for column in columns))
+    return type(columns)._make(np.ascontiguousarray(column[index]) for column in columns)
 
 
 def concatenate(parts: Sequence[Columns]) -> Columns:
     """All rows of `parts`, in order. `parts` must not be empty."""
-    return type(parts[0])(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+    return type(parts[0])._make(np.concatenate(columns) for columns in zip(*parts, strict=True))
 
 
 def count(readings: Readings) -> int:

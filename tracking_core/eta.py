@@ -66,9 +66,9 @@ def predict(
 ) -> RouteEta:
     """Arrival times from the state of one route and its device.
 
-    Travel time is the distance that remains divided by the pace, which is the device's own shrunk to the expected speed;
-    planned service times at stops between are added. p10 and p90 are those of a log-normal travel time around it. Unless
-    the fix is stale, no arrival is before `now_us`.
+    Travel time is the distance that remains divided by the pace, which is the device's own shrunk to the expected
+    speed; planned service times at stops between are added. p10 and p90 are those of a log-normal travel time around
+    it. Unless the fix is stale, no arrival is before `now_us`.
     """
     route = routes.definitions[slot]
     based_on_us = int(devices.counted_at_us[row])

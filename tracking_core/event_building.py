@@ -56,9 +56,9 @@ class EventBuilding:
         self._tags = tags
 
     def build(self, rows: EventRows, cause: Cause) -> list[CoreEvent]:
-        """Events of one stage, by reading; on one reading exits before enters, closings before openings, departures before
-        arrivals, then by when they were confirmed, then by subject. Departures of tags have the cause TIMER and are
-        assumed, however they were noticed. A device that was never announced has no events.
+        """Events of one stage, by reading; on one reading exits before enters, closings before openings, departures
+        before arrivals, then by when they were confirmed, then by subject. Departures of tags have the cause TIMER and
+        are assumed, however they were noticed. A device that was never announced has no events.
         """
         count = int(rows.filled[0])
         if count == 0:

@@ -46,8 +46,8 @@ _DTYPES: Final = ("i8", "i8", "u1", "i8", "i4", "i4", "i8", "i8", "f8", "f8", "f
 
 
 class EventBuffer:
-    """Rows that grow between calls of a kernel: a kernel that finds too little room says at which reading it stopped, and
-    is called again from there.
+    """Rows that grow between calls of a kernel: a kernel that finds too little room says at which reading it stopped,
+    and is called again from there.
     """
 
     def __init__(self) -> None:

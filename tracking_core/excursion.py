@@ -33,8 +33,8 @@ def update(
     """The next (phase, side, since_us, worst), whether an open excursion closed, and whether one opened.
 
     `side` says which bound was broken (ABOVE the maximum, BELOW the minimum), `since_us` when, `worst` the most extreme
-    value since. A bound that does not exist is NaN and never broken. Both may happen on one sample, which leaves through
-    one bound and breaks the other: then the closing comes first. `value` must be finite.
+    value since. A bound that does not exist is NaN and never broken. Both may happen on one sample, which leaves
+    through one bound and breaks the other: then the closing comes first. `value` must be finite.
     """
     closed = False
     if phase == OPEN:

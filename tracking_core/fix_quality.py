@@ -72,8 +72,8 @@ def quality_rules(settings: EngineSettings) -> QualityRules:
 class Judged(NamedTuple):
     """One row a position: the verdict, and for `OK` the counted fix before it.
 
-    `before_at_us` is NO_TIME where there is none to go by: on the first fix of a device, and where the fix before turned
-    out to be the bad one.
+    `before_at_us` is NO_TIME where there is none to go by: on the first fix of a device, and where the fix before
+    turned out to be the bad one.
     """
 
     verdict: U8

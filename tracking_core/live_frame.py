@@ -51,7 +51,8 @@ def pack(columns: LiveColumns) -> bytes:
     """One frame of all rows. Raises ValueError when the columns differ in length."""
     count = len(columns.device)
     parts = [_HEADER.pack(_MAGIC, count)]
-    for name, column, dtype in zip(LiveColumns._fields, columns, LIVE_DTYPES, strict=True):
+    arrays: tuple[np.ndarray[Any, Any], ...] = columns
+    for name, column, dtype in zip(LiveColumns._fields, arrays, LIVE_DTYPES, strict=True):
         if column.shape != (count,):
             raise ValueError(f"{name} has the shape {column.shape}, device has {count} rows")
         raw = np.ascontiguousarray(column, dtype).tobytes()

@@ -1,7 +1,7 @@
 """What an owner (a device, a sensor series, a tag) remembers of its last readings: time and content of each.
 
-One ring of `capacity` places an owner, in rows of `capacity` of two flat columns. A ring is kept in order of time, or in
-order of arrival (for readings whose time is not believed); each owner of rings uses one way only.
+One ring of `capacity` places an owner, in rows of `capacity` of two flat columns. A ring is kept in order of time, or
+in order of arrival (for readings whose time is not believed); each owner of rings uses one way only.
 """
 
 from __future__ import annotations
@@ -147,7 +147,9 @@ def remember_last(memory: Memory, owner: int, capacity: int, at_us: int, content
 
 @kernel
 def unroll(memory: Memory, owners: I64, capacity: int, times_us: I64, contents: U64) -> int:
-    """Writes what the rings of these owners hold, oldest first, one ring behind the other; returns how many readings."""
+    """Writes what the rings of these owners hold, oldest first, one ring behind the other; returns how many
+    readings.
+    """
     written = 0
     for owner in owners:
         for age in range(memory.length[owner]):

@@ -38,7 +38,7 @@ _LAYOUT: Final = ("i4", "i4", "i8", "i8", "i8", "i8", "f8", "f8")
 @kernel
 def find_presence(presences: PresenceColumns, row: int, fence: int, devices: DeviceColumns) -> int:
     """The node of a device at a fence, or NOTHING."""
-    node = devices.first_presence[row]
+    node = int(devices.first_presence[row])
     while node != NOTHING and presences.fence[node] != fence:
         node = presences.following[node]
     return node

@@ -22,12 +22,12 @@ def project(
     longitude_deg: float,
     latitude_deg: float,
 ) -> tuple[float, float, int]:
-    """Where on the part of a line between two distances along it (metres) a point is nearest: the distance along, how far
-    off it is, and the segment. Of equally near places the first.
+    """Where on the part of a line between two distances along it (metres) a point is nearest: the distance along, how
+    far off it is, and the segment. Of equally near places the first.
 
-    The line is rows `first_point` to `first_point + points` of `line`, at least two; `segment` is one not after `from_m`.
-    Measured in the plane that touches the ellipsoid at the point (radii of curvature of WGS 84): exact to a thousandth
-    within some kilometres, and beyond it only says "far".
+    The line is rows `first_point` to `first_point + points` of `line`, at least two; `segment` is one not after
+    `from_m`. Measured in the plane that touches the ellipsoid at the point (radii of curvature of WGS 84): exact to a
+    thousandth within some kilometres, and beyond it only says "far".
     """
     sine = math.sin(math.radians(latitude_deg))
     curvature = 1.0 - 6.69437999014e-3 * sine * sine

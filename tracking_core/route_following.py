@@ -59,8 +59,9 @@ def follow(
 ) -> None:
     """Moves one route's state by one fix of its device.
 
-    The first fix is looked for on the whole line. A later one at most twice the known or expected speed ahead, and if it
-    is not there, on all that remains, as far as the highest speed allows. A fix off the line changes only `offset_m`.
+    The first fix is looked for on the whole line. A later one at most twice the known or expected speed ahead, and if
+    it is not there, on all that remains, as far as the highest speed allows. A fix off the line changes only
+    `offset_m`.
     """
     first_point = routes.first_point[route]
     points = routes.points[route]

@@ -217,8 +217,8 @@ def check_samples(
     verdicts: U8,
     events: EventRows,
 ) -> int:
-    """Fills `verdicts` and writes events, from the sample at `start` on; returns where it stopped for lack of room (for a
-    series, a node or events), or the number of samples. It stops before it changes anything for that sample.
+    """Fills `verdicts` and writes events, from the sample at `start` on; returns where it stopped for lack of room (for
+    a series, a node or events), or the number of samples. It stops before it changes anything for that sample.
     """
     for i in range(start, len(rows)):
         row = rows[i]
@@ -265,8 +265,8 @@ def restate_limit(
     excursions: ExcursionColumns,
     events: EventRows,
 ) -> int:
-    """Applies a limit, new or changed, to the last sample of each series of its device, from the slot `start` on; returns
-    where it stopped for lack of room, or the number of series.
+    """Applies a limit, new or changed, to the last sample of each series of its device, from the slot `start` on;
+    returns where it stopped for lack of room, or the number of series.
     """
     for slot in range(start, series.filled[0]):
         if series.row[slot] != row or series.counted_at_us[slot] == NO_TIME:
@@ -287,7 +287,7 @@ def restate_limit(
                 excursions,
                 events,
             )
-    return series.filled[0]
+    return int(series.filled[0])
 
 
 @kernel
@@ -326,4 +326,4 @@ def close_limit(
                 devices,
             )
         unlink_excursion(slot, node, series, excursions)
-    return series.filled[0]
+    return int(series.filled[0])

@@ -23,8 +23,8 @@ _MASK_63: Final = np.uint64(0x7FFFFFFFFFFFFFFF)
 
 
 class SeriesColumns(NamedTuple):
-    """`filled[0]` series; `counted_at_us` is NO_TIME before the first sample that counts. `buckets` is the index: slot + 1 or 0; its
-    length is a power of two.
+    """`filled[0]` series; `counted_at_us` is NO_TIME before the first sample that counts. `buckets` is the index: slot
+    + 1 or 0; its length is a power of two.
     """
 
     filled: I64
@@ -76,7 +76,7 @@ _EXCURSIONS: Final = ("i4", "i4", "i8", "i8", "i8", "f8")
 def bucket_of(row: int, quantity: int, probe: int, buckets: int) -> int:
     """Where the search for a series starts. `buckets` is a power of two."""
     mixed = mix_integer(mix_integer(SEED, row), probe * 256 + quantity)
-    return np.int64(mixed & _MASK_63) & (buckets - 1)
+    return int(np.int64(mixed & _MASK_63)) & (buckets - 1)
 
 
 @kernel
@@ -85,7 +85,7 @@ def find_series(series: SeriesColumns, row: int, quantity: int, probe: int) -> i
     buckets = len(series.buckets)
     bucket = bucket_of(row, quantity, probe, buckets)
     while series.buckets[bucket] != 0:
-        slot = series.buckets[bucket] - 1
+        slot = int(series.buckets[bucket]) - 1
         if series.row[slot] == row and series.quantity[slot] == quantity and series.probe[slot] == probe:
             return slot
         bucket = (bucket + 1) & (buckets - 1)
@@ -95,7 +95,7 @@ def find_series(series: SeriesColumns, row: int, quantity: int, probe: int) -> i
 @kernel
 def add_series(series: SeriesColumns, bucket: int, row: int, quantity: int, probe: int) -> int:
     """The slot of a new series, put at this bucket of the index. There must be room."""
-    slot = series.filled[0]
+    slot = int(series.filled[0])
     series.filled[0] += 1
     series.row[slot] = row
     series.quantity[slot] = quantity

@@ -1,8 +1,8 @@
 """The whole state of an engine as bytes, and back.
 
-A header (magic, version of the format, length and checksum of the rest), then MessagePack of `snapshot_format`. Everything
-stands in an order of its own (devices by row, fences by tenant and id, ...), never in that of slots or nodes: equal states
-give equal bytes, whatever the history of their tables.
+A header (magic, version of the format, length and checksum of the rest), then MessagePack of `snapshot_format`.
+Everything stands in an order of its own (devices by row, fences by tenant and id, ...), never in that of slots or
+nodes: equal states give equal bytes, whatever the history of their tables.
 """
 
 from __future__ import annotations

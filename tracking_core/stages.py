@@ -10,8 +10,8 @@ _ROOM = 256
 
 
 def run_stage(events: EventBuffer, kernel: Callable[[int], int], end: int, make_room: Callable[[int], None]) -> None:
-    """Calls `kernel(start)` until it returns `end`. Before each call `make_room(n)` gives the stage's own tables room for n
-    more of what they hold, and `events` has n free rows; n doubles with every call.
+    """Calls `kernel(start)` until it returns `end`. Before each call `make_room(n)` gives the stage's own tables room
+    for n more of what they hold, and `events` has n free rows; n doubles with every call.
     """
     room, start = _ROOM, 0
     while True:

@@ -76,8 +76,8 @@ def depart_at_reader(
     devices: DeviceColumns,
     events: EventRows,
 ) -> bool:
-    """Ends the presence of every tag of a reader that was silent by the reader's clock; False, and nothing done, if there
-    is no room for so many events.
+    """Ends the presence of every tag of a reader that was silent by the reader's clock; False, and nothing done, if
+    there is no room for so many events.
     """
     present = 0
     slot = devices.first_tag[row]
@@ -107,8 +107,8 @@ def depart_at_reader(
 
 @kernel
 def expire_tags(now_us: int, silence_us: int, tags: TagColumns, devices: DeviceColumns, events: EventRows) -> int:
-    """Ends the presence of every tag that was silent by the log's clock. Returns 0, or, having done nothing, how many rows
-    of events it needs room for. Costs nothing while none is due.
+    """Ends the presence of every tag that was silent by the log's clock. Returns 0, or, having done nothing, how many
+    rows of events it needs room for. Costs nothing while none is due.
     """
     if now_us < tags.due_now_us[0]:
         return 0

@@ -1,15 +1,16 @@
 """Tags at readers: one row a tag and reader, found by a hash index; those present hang on their reader as a chain.
 
 A tag that departed is remembered until the horizon has passed, so that a late or repeated read of it is known as one.
-Rows are forgotten only when the table is rebuilt for want of room, but a row past the horizon counts as forgotten at once,
-so that the size of the table changes no result.
+Rows are forgotten only when the table is rebuilt for want of room, but a row past the horizon counts as forgotten at
+once, so that the size of the table changes no result.
 """
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from geofence.kernel import kernel
 from tracking_core.columns import I32, I64, U64
@@ -59,9 +60,9 @@ def find_tag(tags: TagColumns, row: int, epc_high: np.uint64, epc_low: np.uint64
     """The slot of a tag at a reader, or -1 - the free bucket of the index where it belongs."""
     buckets = len(tags.buckets)
     mixed = mix_integer(mix(mix(mix_integer(SEED, row), epc_high), epc_low), epc_length)
-    bucket = np.int64(mixed & _MASK_63) & (buckets - 1)
+    bucket = int(np.int64(mixed & _MASK_63)) & (buckets - 1)
     while tags.buckets[bucket] != 0:
-        slot = tags.buckets[bucket] - 1
+        slot = int(tags.buckets[bucket]) - 1
         if (
             tags.row[slot] == row
             and tags.epc_low[slot] == epc_low
@@ -76,7 +77,7 @@ def find_tag(tags: TagColumns, row: int, epc_high: np.uint64, epc_low: np.uint64
 @kernel
 def add_tag(tags: TagColumns, bucket: int, row: int, epc_high: np.uint64, epc_low: np.uint64, epc_length: int) -> int:
     """The slot of a new tag, absent, put at this bucket of the index. There must be room."""
-    slot = tags.filled[0]
+    slot = int(tags.filled[0])
     tags.filled[0] += 1
     tags.row[slot] = row
     tags.epc_high[slot] = epc_high
@@ -153,7 +154,9 @@ class TagTable:
         """Keeps these rows, in this order, in a table of this size."""
         columns, memory = _empty_columns(size), empty_memory(size, self._kept_samples)
         columns.filled[0] = len(slots)
-        for new, old in zip(columns[_SCALARS:], self.columns[_SCALARS:], strict=True):
+        grown: tuple[npt.NDArray[Any], ...] = columns[_SCALARS:]
+        held: tuple[npt.NDArray[Any], ...] = self.columns[_SCALARS:]
+        for new, old in zip(grown, held, strict=True):
             new[: len(slots)] = old[slots]
         capacity = self._kept_samples
         _copy_rings(memory, self.memory, slots, capacity)

@@ -1,0 +1,684 @@
+"""The oracle: an engine of the same meaning, one reading at a time, slow and obvious.
+
+Nothing of it is shared with the engine but the vocabulary (settings, definitions, events). Containment is shapely's and
+pyproj's. `events_of(readings, fences)` is the short way in; `NaiveEngine` the long one. Times of crossings are found by
+other arithmetic than the engine's, so compare with `differences`, which allows them a millisecond.
+"""
+
+from __future__ import annotations
+
+import bisect
+import dataclasses
+import functools
+import itertools
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import pyproj
+import shapely
+
+from geofence.definition import CircleShape, CorridorShape, FenceDefinition, MultiPolygonShape
+from tests.tracking_core.readings import NAN, Position, Reading, Sample, TagRead
+from tracking_core.definitions import (
+    Definition,
+    DeleteFence,
+    DeleteLimit,
+    DeviceIdentity,
+    PutFence,
+    PutLimit,
+    SensorLimit,
+)
+from tracking_core.events import (
+    Cause,
+    CoreEvent,
+    EventKind,
+    ExcursionClosing,
+    ExcursionOpening,
+    FenceCrossing,
+    TagPresence,
+)
+from tracking_core.settings import EngineSettings
+from tracking_core.verdicts import Verdict
+
+GEOD = pyproj.Geod(ellps="WGS84")
+YEAR_2000_US = 946_684_800_000_000
+
+
+def metres(latitude1: float, longitude1: float, latitude2: float, longitude2: float) -> float:
+    return float(GEOD.inv(longitude1, latitude1, longitude2, latitude2)[2])
+
+
+class NaiveFence:
+    """A fence in the plane of longitude and latitude. Not across the antimeridian."""
+
+    def __init__(self, definition: FenceDefinition) -> None:
+        self.definition = definition
+        shape = definition.shape
+        if isinstance(shape, MultiPolygonShape):
+            self.area = shapely.union_all([shapely.Polygon(rings[0], rings[1:]) for rings in shape.polygons])
+            shapely.prepare(self.area)
+
+    def holds(self, latitude: float, longitude: float) -> bool:
+        shape = self.definition.shape
+        if isinstance(shape, CircleShape):
+            return metres(shape.latitude_deg, shape.longitude_deg, latitude, longitude) <= shape.radius_m
+        if isinstance(shape, CorridorShape):
+            return self._line_metres(shape.line, latitude, longitude) <= shape.half_width_m
+        return bool(shapely.intersects_xy(self.area, longitude, latitude))
+
+    def metres_outside(self, latitude: float, longitude: float) -> float:
+        """To the boundary, for a point outside."""
+        shape = self.definition.shape
+        if isinstance(shape, CircleShape):
+            return metres(shape.latitude_deg, shape.longitude_deg, latitude, longitude) - shape.radius_m
+        if isinstance(shape, CorridorShape):
+            return self._line_metres(shape.line, latitude, longitude) - shape.half_width_m
+        rings = itertools.chain.from_iterable(shape.polygons)
+        return min(self._line_metres(np.vstack([ring, ring[:1]]), latitude, longitude) for ring in rings)
+
+    @staticmethod
+    def _line_metres(line: np.ndarray, latitude: float, longitude: float) -> float:
+        plane = pyproj.Proj(proj="aeqd", lat_0=latitude, lon_0=longitude, ellps="WGS84")
+        points = []
+        for (x0, y0), (x1, y1) in itertools.pairwise(line):
+            # Straight in degrees is not straight in the plane: many short pieces.
+            points += [plane(x0 + t * (x1 - x0), y0 + t * (y1 - y0)) for t in np.linspace(0.0, 1.0, 101)]
+        return float(shapely.LineString(points).distance(shapely.Point(0.0, 0.0)))
+
+    def crossing(self, before: Position, after: Position) -> tuple[int, float, float]:
+        """Time and place where the leg first meets the boundary; those of the later fix if it does not."""
+        shape = self.definition.shape
+        fraction = 1.0
+        if isinstance(shape, MultiPolygonShape):
+            start = (before.longitude_deg, before.latitude_deg)
+            leg = shapely.LineString([start, (after.longitude_deg, after.latitude_deg)])
+            # Boundaries of the single polygons: where two share a border the leg meets it too.
+            met = [leg.intersection(shapely.Polygon(rings[0], rings[1:]).boundary) for rings in shape.polygons]
+            nearest = [shapely.Point(start).distance(part) for part in met if not part.is_empty]
+            if nearest and leg.length > 0:
+                fraction = min(nearest) / leg.length
+        else:
+            was = self.holds(before.latitude_deg, before.longitude_deg)
+            low, high = 0.0, 1.0
+            if was != self.holds(after.latitude_deg, after.longitude_deg):
+                for _ in range(60):
+                    middle = (low + high) / 2
+                    if self.holds(*_between(before, after, middle)) == was:
+                        low = middle
+                    else:
+                        high = middle
+                fraction = high
+        at_us = before.observed_at_us + round(fraction * (after.observed_at_us - before.observed_at_us))
+        return at_us, *_between(before, after, fraction)
+
+
+def _between(before: Position, after: Position, fraction: float) -> tuple[float, float]:
+    return (
+        before.latitude_deg + fraction * (after.latitude_deg - before.latitude_deg),
+        before.longitude_deg + fraction * (after.longitude_deg - before.longitude_deg),
+    )
+
+
+@dataclasses.dataclass
+class NaivePresence:
+    """One device and one fence."""
+
+    inside: bool
+    against: int = 0
+    since_us: int = 0
+    crossing: tuple[int, float, float] | None = None
+
+
+@dataclasses.dataclass
+class NaiveDevice:
+    identity: DeviceIdentity | None = None
+    counted: Position | None = None
+    suspect: Position | None = None
+    kept: list[tuple[int, tuple]] = dataclasses.field(default_factory=list)
+    quarantined: list[tuple[int, tuple]] = dataclasses.field(default_factory=list)
+    presences: dict[tuple[str, str], NaivePresence] = dataclasses.field(default_factory=dict)
+    reader_us: int | None = None
+
+
+@dataclasses.dataclass
+class NaiveSeries:
+    kept: list[tuple[int, tuple]] = dataclasses.field(default_factory=list)
+    last: Sample | None = None
+    excursions: dict[tuple[str, str], NaiveExcursion] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass
+class NaiveExcursion:
+    above: bool
+    since_us: int
+    worst: float
+    open: bool = False
+
+
+@dataclasses.dataclass
+class NaiveTag:
+    state: str = "absent"
+    reads: list[int] = dataclasses.field(default_factory=list)
+    last_us: int | None = None
+    last_now_us: int = 0
+    antenna: int = 0
+    kept: list[tuple[int, tuple]] = dataclasses.field(default_factory=list)
+
+
+def _as_columns_hold_it(reading: Reading) -> Reading:
+    """With every float32 column rounded to one."""
+    names = {Position: ("altitude_m", "speed_mps", "heading_deg", "accuracy_m"), TagRead: ("rssi_dbm",)}
+    rounded = {name: float(np.float32(getattr(reading, name))) for name in names.get(type(reading), ())}
+    return dataclasses.replace(reading, **rounded)
+
+
+def _same(value: float) -> float | None:
+    """NaN equals itself here."""
+    return None if math.isnan(value) else value
+
+
+def _recall(kept: list[tuple[int, tuple]], at_us: int, content: tuple) -> str:
+    same_time = [known for time, known in kept if time == at_us]
+    if content in same_time:
+        return "same"
+    return "contradicting" if same_time else "new"
+
+
+def _keep(kept: list[tuple[int, tuple]], at_us: int, content: tuple, most: int) -> None:
+    if len(kept) == most and at_us < kept[0][0]:
+        return
+    kept.insert(bisect.bisect_right([time for time, _ in kept], at_us), (at_us, content))
+    if len(kept) > most:
+        del kept[0]
+
+
+class NaiveEngine:
+    """One reading at a time: `read` gives its verdict and its events."""
+
+    def __init__(self, settings: EngineSettings | None = None) -> None:
+        self.settings = settings or EngineSettings()
+        self.devices: dict[int, NaiveDevice] = defaultdict(NaiveDevice)
+        self.fences: dict[tuple[str, str], NaiveFence] = {}
+        self.limits: dict[tuple[str, str], SensorLimit] = {}
+        self.series: dict[tuple[int, int, int], NaiveSeries] = defaultdict(NaiveSeries)
+        self.tags: dict[tuple[int, bytes], NaiveTag] = {}
+        self.versions: dict[tuple[str, str, str], int] = {}
+        self.now_us = 0
+
+    def announce(self, identities: Iterable[DeviceIdentity]) -> None:
+        for identity in identities:
+            self.devices[identity.number].identity = identity
+
+    def read(self, reading: Reading, now_us: int) -> tuple[Verdict, list[CoreEvent]]:
+        """What `Engine.step` says of a batch of one."""
+        departed = self.tick(now_us)
+        reading = _as_columns_hold_it(reading)
+        if isinstance(reading, Position):
+            verdict, events = self._fix(reading)
+        elif isinstance(reading, Sample):
+            verdict, events = self._sample(reading)
+        else:
+            verdict, events = self._tag_read(reading)
+        return verdict, departed + events
+
+    def tick(self, now_us: int) -> list[CoreEvent]:
+        self.now_us = max(self.now_us, now_us)
+        silence_us = self.settings.tag_silence_us
+        due = [
+            (tag.last_us + silence_us, device, epc)
+            for (device, epc), tag in self.tags.items()
+            if tag.state == "present" and tag.last_us is not None and tag.last_now_us + silence_us <= self.now_us
+        ]
+        return [event for _, device, epc in sorted(due) for event in self._depart(device, epc)]
+
+    # Definitions
+
+    def define(self, change: Definition, now_us: int) -> list[CoreEvent]:
+        departed = self.tick(now_us)
+        return departed + self._obey(change)
+
+    def _obey(self, change: Definition) -> list[CoreEvent]:
+        match change:
+            case PutFence(fence) if self._news("fence", fence.tenant, fence.fence_id, fence.version):
+                return self._put_fence(fence)
+            case DeleteFence(tenant, fence_id, version) if self._news("fence", tenant, fence_id, version):
+                return self._delete_fence((tenant, fence_id))
+            case PutLimit(limit) if self._news("limit", limit.tenant, limit.limit_id, limit.version):
+                return self._put_limit(limit)
+            case DeleteLimit(tenant, limit_id, version) if self._news("limit", tenant, limit_id, version):
+                return self._delete_limit((tenant, limit_id))
+        return []
+
+    def _news(self, kind: str, tenant: str, name: str, version: int) -> bool:
+        if version <= self.versions.get((kind, tenant, name), 0):
+            return False
+        self.versions[kind, tenant, name] = version
+        return True
+
+    def _put_fence(self, definition: FenceDefinition) -> list[CoreEvent]:
+        key = (definition.tenant, definition.fence_id)
+        old, fence = self.fences.get(key), NaiveFence(definition)
+        self.fences[key] = fence
+        if old is not None and repr(old.definition.shape) == repr(definition.shape):
+            return []
+        events = []
+        for number, device in sorted(self.devices.items()):
+            fix = device.counted
+            if fix is None or device.identity is None or device.identity.tenant != definition.tenant:
+                continue
+            presence = device.presences.setdefault(key, NaivePresence(inside=False))
+            if fence.holds(fix.latitude_deg, fix.longitude_deg):
+                if not presence.inside:
+                    events.append(self._crossed(EventKind.GEOFENCE_ENTERED, number, fence, fix, None, Cause.DEFINITION))
+                device.presences[key] = NaivePresence(inside=True)
+            elif self._speaks_out(fence, fix):
+                if presence.inside:
+                    events.append(self._crossed(EventKind.GEOFENCE_EXITED, number, fence, fix, None, Cause.DEFINITION))
+                device.presences[key] = NaivePresence(inside=False)
+        return sorted(events, key=lambda event: (event.kind == EventKind.GEOFENCE_ENTERED, event.confirmed_at_us))
+
+    def _delete_fence(self, key: tuple[str, str]) -> list[CoreEvent]:
+        fence = self.fences.pop(key, None)
+        if fence is None:
+            return []
+        events = []
+        for number, device in sorted(self.devices.items()):
+            presence = device.presences.pop(key, None)
+            if presence is not None and presence.inside and device.counted is not None:
+                kind = EventKind.GEOFENCE_EXITED
+                events.append(self._crossed(kind, number, fence, device.counted, None, Cause.DEFINITION))
+        return sorted(events, key=lambda event: event.confirmed_at_us)
+
+    def _put_limit(self, limit: SensorLimit) -> list[CoreEvent]:
+        key = (limit.tenant, limit.limit_id)
+        events = []
+        old = self.limits.get(key)
+        if old is not None and (old.device, old.quantity) != (limit.device, limit.quantity):
+            events = self._delete_limit(key)
+        self.limits[key] = limit
+        stated = [
+            event
+            for (device, quantity, _), series in sorted(self.series.items())
+            if (device, quantity) == (limit.device, limit.quantity) and series.last is not None
+            for event in self._apply(limit, series, series.last, Cause.DEFINITION)
+        ]
+        return events + sorted(stated, key=lambda e: (e.kind == EventKind.EXCURSION_OPENED, e.confirmed_at_us))
+
+    def _delete_limit(self, key: tuple[str, str]) -> list[CoreEvent]:
+        limit = self.limits.pop(key, None)
+        if limit is None:
+            return []
+        events = []
+        for (device, quantity, _), series in sorted(self.series.items()):
+            if (device, quantity) != (limit.device, limit.quantity) or series.last is None:
+                continue
+            excursion = series.excursions.pop(key, None)
+            if excursion is not None and excursion.open:
+                events.append(self._closed(limit, excursion, series.last, Cause.DEFINITION))
+        return sorted(events, key=lambda event: event.confirmed_at_us)
+
+    # Positions
+
+    def _fix(self, fix: Position) -> tuple[Verdict, list[CoreEvent]]:
+        device, settings = self.devices[fix.device], self.settings
+        content = (
+            fix.latitude_deg,
+            fix.longitude_deg,
+            *map(_same, (fix.altitude_m, fix.speed_mps, fix.heading_deg, fix.accuracy_m)),
+            fix.satellites,
+        )
+        at_us = fix.observed_at_us
+        future = at_us > self.now_us + settings.future_tolerance_us
+        stale = (
+            at_us < YEAR_2000_US
+            or (len(device.kept) == settings.kept_fixes and at_us < device.kept[0][0])
+            or (device.counted is not None and at_us < device.counted.observed_at_us - settings.horizon_us)
+        )
+        if future or stale:
+            if (at_us, content) in device.quarantined:
+                return Verdict.DUPLICATE, []
+            device.quarantined = [*device.quarantined, (at_us, content)][-settings.kept_quarantined :]
+            return (Verdict.FUTURE_CLOCK if future else Verdict.STALE), []
+        seen = _recall(device.kept, at_us, content)
+        if seen == "same":
+            return Verdict.DUPLICATE, []
+        _keep(device.kept, at_us, content, settings.kept_fixes)
+        if seen == "contradicting":
+            return Verdict.CONFLICTING, []
+        if fix.satellites == 0 or (fix.latitude_deg == 0 and fix.longitude_deg == 0):
+            return Verdict.NO_FIX, []
+        if not (abs(fix.latitude_deg) <= 90 and abs(fix.longitude_deg) <= 180):
+            return Verdict.OUT_OF_RANGE, []
+        if not math.isnan(fix.speed_mps) and not 0 <= fix.speed_mps <= settings.highest_speed_mps:
+            return Verdict.OUT_OF_RANGE, []
+        if not math.isnan(fix.heading_deg) and not 0 <= fix.heading_deg <= 360:
+            return Verdict.OUT_OF_RANGE, []
+        if fix.accuracy_m > settings.imprecise_m:
+            return Verdict.IMPRECISE, []
+        if device.counted is None:
+            device.counted = fix
+            for key, fence in self._fences_of(device):
+                device.presences[key] = NaivePresence(fence.holds(fix.latitude_deg, fix.longitude_deg))
+            return Verdict.OK, []
+        if at_us < device.counted.observed_at_us:
+            return Verdict.LATE, []
+        before: Position | None = device.counted
+        if not self._reachable(device.counted, fix):
+            if device.suspect is None or not self._reachable(device.suspect, fix):
+                device.suspect = fix
+                return Verdict.IMPLAUSIBLE_JUMP, []
+            before = None
+        device.suspect = None
+        device.counted = fix
+        events = [event for _, fence in self._fences_of(device) for event in self._observe(device, fence, before, fix)]
+        events.sort(key=lambda event: (event.kind == EventKind.GEOFENCE_ENTERED, event.subject_id))
+        return Verdict.OK, events
+
+    def _reachable(self, before: Position, fix: Position) -> bool:
+        allowed_m = self.settings.highest_speed_mps * abs(fix.observed_at_us - before.observed_at_us) / 1e6
+        allowed_m += self.settings.jump_slack_m + (max(0, fix.accuracy_m))
+        return metres(before.latitude_deg, before.longitude_deg, fix.latitude_deg, fix.longitude_deg) <= allowed_m
+
+    def _fences_of(self, device: NaiveDevice) -> list[tuple[tuple[str, str], NaiveFence]]:
+        if device.identity is None:
+            return []
+        return [(key, fence) for key, fence in self.fences.items() if key[0] == device.identity.tenant]
+
+    def _speaks_out(self, fence: NaiveFence, fix: Position) -> bool:
+        rule = fence.definition.crossing
+        doubt_m = min(fix.accuracy_m, rule.accuracy_cap_m) if fix.accuracy_m > 0 else 0.0
+        if doubt_m == 0 and rule.exit_margin_m == 0:
+            return True
+        return fence.metres_outside(fix.latitude_deg, fix.longitude_deg) - doubt_m > rule.exit_margin_m
+
+    def _observe(
+        self, device: NaiveDevice, fence: NaiveFence, before: Position | None, fix: Position
+    ) -> list[CoreEvent]:
+        rule = fence.definition.crossing
+        key = (fence.definition.tenant, fence.definition.fence_id)
+        presence = device.presences.setdefault(key, NaivePresence(inside=False))
+        holds = fence.holds(fix.latitude_deg, fix.longitude_deg)
+        if not holds and not presence.inside and not presence.against:
+            return []
+        if holds != presence.inside and presence.crossing is None:
+            here = (fix.observed_at_us, fix.latitude_deg, fix.longitude_deg)
+            presence.crossing = here if before is None else fence.crossing(before, fix)
+        if not holds and not self._speaks_out(fence, fix):
+            return []
+        if holds == presence.inside:
+            device.presences[key] = NaivePresence(presence.inside)
+            return []
+        if presence.against == 0:
+            presence.since_us = fix.observed_at_us
+        presence.against += 1
+        needed = rule.exit_fixes if presence.inside else rule.enter_fixes
+        waited_us = fix.observed_at_us - presence.since_us
+        lasted = rule.confirm_after_us is not None and presence.against > 1 and waited_us >= rule.confirm_after_us
+        if presence.against < needed and not lasted:
+            return []
+        device.presences[key] = NaivePresence(holds)
+        kind = EventKind.GEOFENCE_ENTERED if holds else EventKind.GEOFENCE_EXITED
+        return [self._crossed(kind, fix.device, fence, fix, presence.crossing, Cause.MOVEMENT)]
+
+    def _crossed(
+        self,
+        kind: EventKind,
+        number: int,
+        fence: NaiveFence,
+        fix: Position,
+        crossing: tuple[int, float, float] | None,
+        cause: Cause,
+    ) -> CoreEvent:
+        definition = fence.definition
+        at_us, latitude, longitude = crossing or (fix.observed_at_us, fix.latitude_deg, fix.longitude_deg)
+        return CoreEvent(
+            kind,
+            number,
+            *self._names(number),
+            definition.fence_id,
+            definition.version,
+            at_us,
+            fix.observed_at_us,
+            cause,
+            0,
+            assumed=False,
+            latitude_deg=latitude,
+            longitude_deg=longitude,
+            details=FenceCrossing(definition.name),
+        )
+
+    def _names(self, number: int) -> tuple[str, str]:
+        identity = self.devices[number].identity
+        assert identity is not None
+        return identity.tenant, identity.device_id
+
+    def _place(self, number: int) -> dict[str, float]:
+        fix = self.devices[number].counted
+        return {
+            "latitude_deg": NAN if fix is None else fix.latitude_deg,
+            "longitude_deg": NAN if fix is None else fix.longitude_deg,
+        }
+
+    # Sensor samples
+
+    def _sample(self, sample: Sample) -> tuple[Verdict, list[CoreEvent]]:
+        settings, at_us = self.settings, sample.observed_at_us
+        series = self.series[sample.device, sample.quantity, sample.probe]
+        if at_us > self.now_us + settings.future_tolerance_us:
+            return Verdict.FUTURE_CLOCK, []
+        if (
+            at_us < YEAR_2000_US
+            or (len(series.kept) == settings.kept_samples and at_us < series.kept[0][0])
+            or (series.last is not None and at_us < series.last.observed_at_us - settings.horizon_us)
+        ):
+            return Verdict.STALE, []
+        content = (_same(sample.value),)
+        seen = _recall(series.kept, at_us, content)
+        if seen == "same":
+            return Verdict.DUPLICATE, []
+        _keep(series.kept, at_us, content, settings.kept_samples)
+        if seen == "contradicting":
+            return Verdict.CONFLICTING, []
+        if not math.isfinite(sample.value):
+            return Verdict.OUT_OF_RANGE, []
+        if series.last is not None and at_us < series.last.observed_at_us:
+            return Verdict.LATE, []
+        series.last = sample
+        events = [
+            event
+            for _, limit in sorted(self.limits.items())
+            if (limit.device, limit.quantity) == (sample.device, sample.quantity)
+            for event in self._apply(limit, series, sample, Cause.MOVEMENT)
+        ]
+        events.sort(key=lambda event: event.kind == EventKind.EXCURSION_OPENED)
+        return Verdict.OK, events
+
+    def _apply(self, limit: SensorLimit, series: NaiveSeries, sample: Sample, cause: Cause) -> list[CoreEvent]:
+        key, events = (limit.tenant, limit.limit_id), []
+        value, at_us = sample.value, sample.observed_at_us
+        low = -math.inf if limit.minimum is None else limit.minimum
+        high = math.inf if limit.maximum is None else limit.maximum
+        excursion = series.excursions.get(key)
+        if excursion is not None and excursion.open:
+            out = value > high - limit.hysteresis if excursion.above else value < low + limit.hysteresis
+            if out:
+                excursion.worst = max(excursion.worst, value) if excursion.above else min(excursion.worst, value)
+                return []
+            events.append(self._closed(limit, excursion, sample, cause))
+            del series.excursions[key]
+            excursion = None
+        if low <= value <= high:
+            series.excursions.pop(key, None)
+            return events
+        above = value > high
+        if excursion is None or excursion.above != above:
+            excursion = series.excursions[key] = NaiveExcursion(above, at_us, value)
+        excursion.worst = max(excursion.worst, value) if above else min(excursion.worst, value)
+        if at_us - excursion.since_us >= limit.minimum_duration_us:
+            excursion.open = True
+            details = ExcursionOpening(sample.quantity, sample.probe, value, high if above else low)
+            opened = self._excursion_event(EventKind.EXCURSION_OPENED, limit, excursion.since_us, at_us, cause, details)
+            events.append(opened)
+        return events
+
+    def _closed(self, limit: SensorLimit, excursion: NaiveExcursion, sample: Sample, cause: Cause) -> CoreEvent:
+        details = ExcursionClosing(sample.quantity, sample.probe, sample.value, excursion.worst, excursion.since_us)
+        at_us = sample.observed_at_us
+        return self._excursion_event(EventKind.EXCURSION_CLOSED, limit, at_us, at_us, cause, details)
+
+    def _excursion_event(
+        self,
+        kind: EventKind,
+        limit: SensorLimit,
+        observed_at_us: int,
+        confirmed_at_us: int,
+        cause: Cause,
+        details: ExcursionOpening | ExcursionClosing,
+    ) -> CoreEvent:
+        return CoreEvent(
+            kind,
+            limit.device,
+            *self._names(limit.device),
+            limit.limit_id,
+            limit.version,
+            observed_at_us,
+            confirmed_at_us,
+            cause,
+            0,
+            assumed=False,
+            **self._place(limit.device),
+            details=details,
+        )
+
+    # Tags
+
+    def _tag_read(self, read: TagRead) -> tuple[Verdict, list[CoreEvent]]:
+        settings, at_us = self.settings, read.observed_at_us
+        reader = self.devices[read.device]
+        events = []
+        believed = YEAR_2000_US <= at_us <= self.now_us + settings.future_tolerance_us
+        if believed:
+            silent = [
+                ((tag.last_us or 0) + settings.tag_silence_us, epc)
+                for (device, epc), tag in self.tags.items()
+                if device == read.device and tag.state == "present"
+            ]
+            events = [e for due, epc in sorted(silent) if due <= at_us for e in self._depart(read.device, epc)]
+        key = (read.device, read.epc)
+        tag = self.tags.get(key)
+        if tag is None or (tag.state == "absent" and tag.last_now_us <= self.now_us - settings.horizon_us):
+            tag = self.tags[key] = NaiveTag(last_now_us=self.now_us)
+        verdict = self._judge_read(read, reader, tag)
+        if verdict != Verdict.OK:
+            return verdict, events
+        reader.reader_us = max(reader.reader_us or 0, at_us)
+        if tag.last_us == at_us:
+            return verdict, events
+        tag.last_us, tag.last_now_us, tag.antenna = at_us, self.now_us, read.antenna
+        if tag.state == "present":
+            return verdict, events
+        if tag.state == "absent" or at_us - tag.reads[0] > settings.tag_reads_within_us:
+            tag.state, tag.reads = "pending", []
+        tag.reads.append(at_us)
+        if len(tag.reads) >= settings.tag_reads:
+            tag.state = "present"
+            events.append(self._tag_event(EventKind.TAG_ARRIVED, read.device, read.epc, tag.reads[0], at_us))
+        return verdict, events
+
+    def _judge_read(self, read: TagRead, reader: NaiveDevice, tag: NaiveTag) -> Verdict:
+        settings, at_us = self.settings, read.observed_at_us
+        if at_us > self.now_us + settings.future_tolerance_us:
+            return Verdict.FUTURE_CLOCK
+        if at_us < YEAR_2000_US:
+            return Verdict.STALE
+        if reader.reader_us is not None and at_us < reader.reader_us - settings.horizon_us:
+            return Verdict.STALE
+        content = (_same(read.rssi_dbm), read.antenna)
+        if _recall(tag.kept, at_us, content) == "same":
+            return Verdict.DUPLICATE
+        _keep(tag.kept, at_us, content, settings.kept_samples)
+        if reader.reader_us is not None and at_us + settings.tag_silence_us <= reader.reader_us:
+            return Verdict.LATE
+        if tag.last_us is not None and at_us < tag.last_us:
+            return Verdict.LATE
+        return Verdict.OK
+
+    def _depart(self, device: int, epc: bytes) -> list[CoreEvent]:
+        tag = self.tags[device, epc]
+        tag.state, tag.reads = "absent", []
+        assert tag.last_us is not None
+        due_us = tag.last_us + self.settings.tag_silence_us
+        return [self._tag_event(EventKind.TAG_DEPARTED, device, epc, tag.last_us, due_us)]
+
+    def _tag_event(
+        self, kind: EventKind, device: int, epc: bytes, observed_at_us: int, confirmed_at_us: int
+    ) -> CoreEvent:
+        silence = kind == EventKind.TAG_DEPARTED
+        return CoreEvent(
+            kind,
+            device,
+            *self._names(device),
+            epc.hex(),
+            0,
+            observed_at_us,
+            confirmed_at_us,
+            Cause.TIMER if silence else Cause.MOVEMENT,
+            0,
+            assumed=silence,
+            **self._place(device),
+            details=TagPresence(epc, self.tags[device, epc].antenna),
+        )
+
+
+def events_of(
+    readings_in_order: Iterable[Reading],
+    fences: Sequence[FenceDefinition],
+    settings: EngineSettings | None = None,
+    *,
+    identities: Mapping[int, DeviceIdentity] | None = None,
+    limits: Sequence[SensorLimit] = (),
+) -> list[CoreEvent]:
+    """All events of readings that come one by one, each at its `received_at_us`; the definitions came before them.
+
+    Without identities every device is of the first fence's tenant, and called `device-NUMBER`.
+    """
+    engine = NaiveEngine(settings)
+    tenant = fences[0].tenant if fences else "tenant"
+    events: list[CoreEvent] = []
+    for change in (*map(PutFence, fences), *map(PutLimit, limits)):
+        events += engine.define(change, 0)
+    for reading in readings_in_order:
+        if engine.devices[reading.device].identity is None:
+            named = (identities or {}).get(reading.device)
+            engine.announce([named or DeviceIdentity(reading.device, tenant, f"device-{reading.device}")])
+        events += engine.read(reading, reading.received_at_us)[1]
+    return events
+
+
+def differences(expected: Sequence[CoreEvent], actual: Sequence[CoreEvent], *, within_us: int = 1000) -> list[str]:
+    """What differs between two lists of events, device by device in order; nothing if they mean the same.
+
+    The time and place of a fence crossing may differ by `within_us` and a ten-millionth of a degree, as they are
+    interpolated; the place of other events is not looked at, as it depends on what else came in the same batch.
+    """
+    found: list[str] = []
+    for number in sorted({event.device for event in (*expected, *actual)}):
+        ours = [event for event in actual if event.device == number]
+        theirs = [event for event in expected if event.device == number]
+        for at, (theirs_one, ours_one) in enumerate(itertools.zip_longest(theirs, ours)):
+            if theirs_one is None or ours_one is None or not _means_the_same(theirs_one, ours_one, within_us):
+                found.append(f"device {number}, event {at}: expected {theirs_one}, got {ours_one}")
+                break
+    return found
+
+
+def _means_the_same(first: CoreEvent, second: CoreEvent, within_us: int) -> bool:
+    bare = functools.partial(CoreEvent._replace, observed_at_us=0, latitude_deg=0.0, longitude_deg=0.0)
+    if bare(first) != bare(second):
+        return False
+    if not isinstance(first.details, FenceCrossing):
+        return first.observed_at_us == second.observed_at_us
+    apart_deg = max(abs(first.latitude_deg - second.latitude_deg), abs(first.longitude_deg - second.longitude_deg))
+    return abs(first.observed_at_us - second.observed_at_us) <= within_us and apart_deg <= 1e-6
