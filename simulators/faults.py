@@ -7,7 +7,6 @@ import random
 from collections import defaultdict, deque
 
 from drover.telemetry.v1 import reading_pb2
-
 from runtime.problems import FatalError
 
 

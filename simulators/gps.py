@@ -7,7 +7,6 @@ import random
 from typing import Final
 
 from drover.telemetry.v1 import reading_pb2
-
 from simulators.roads import EARTH_RADIUS_M
 from simulators.vehicle import Truth
 

@@ -10,10 +10,10 @@ from typing import Final
 
 import grpc
 import structlog
+
 from drover.api.ingest.v1 import ingest_service_pb2 as pb
 from drover.api.ingest.v1 import ingest_service_pb2_grpc
 from drover.telemetry.v1 import reading_pb2
-
 from runtime import grpc_client
 from runtime.problems import Forbidden, Invalid, Problem, Unauthenticated
 from simulators.sender import Receipts, count

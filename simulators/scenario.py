@@ -44,6 +44,9 @@ class Member:
     display_name: str
     tour: tuple[int, ...]
     start_share: float
+    """How much of its first leg is behind it, 0 to 1."""
+    start_before_stop_m: float | None
+    """Instead, how far before its first stop it starts."""
     refrigerated: bool
     tags: tuple[bytes, ...]
 
@@ -79,12 +82,15 @@ def build(seed: int, vehicles: int, *, osm: pathlib.Path | None = None) -> Scena
     fleet = []
     for number in range(vehicles):
         tour = tuple(rng.sample(range(len(sites)), min(rng.randint(3, 5), len(sites))))
-        # Every fourth begins shortly before its stop, so that things happen from the first seconds on.
-        share = rng.uniform(0.9, 0.99) if number % 4 == 0 else rng.uniform(0.0, 0.95)
+        # Every eighth begins just outside the fence of its stop, so that things happen from the first seconds on.
+        before_stop_m = SITE_RADIUS_M * rng.uniform(1.3, 2.0) if number % 8 == 0 else None
+        share = rng.uniform(0.0, 0.95)
         refrigerated = number % 3 == 0
         kind = "Reefer" if refrigerated else "Truck"
         tags = tuple(sgtin_96(COMPANY, 812345, 100 * number + n) for n in range(3))
-        fleet.append(Member(f"truck-{number:04d}", f"{kind} {number:03d}", tour, share, refrigerated, tags))
+        fleet.append(
+            Member(f"truck-{number:04d}", f"{kind} {number:03d}", tour, share, before_stop_m, refrigerated, tags)
+        )
     return Scenario(seed, graph, sites, tuple(fleet))
 
 

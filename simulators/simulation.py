@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 
 from drover.telemetry.v1 import reading_pb2
-
 from runtime.process import Stop
 from simulators.faults import FaultRates, Faults
 from simulators.gps import Receiver
@@ -44,7 +43,10 @@ class _Truck:
         rng = random.Random(f"{scenario.seed} {member.device_id}")
         self.member = member
         self.vehicle = Vehicle(scenario.graph, [site.crossing for site in scenario.sites], list(member.tour), rng)
-        self.vehicle.skip(member.start_share)
+        if member.start_before_stop_m is None:
+            self.vehicle.place(member.start_share)
+        else:
+            self.vehicle.place_before_stop(member.start_before_stop_m)
         self.receiver = Receiver(rng)
         self.box = ColdBox(rng) if member.refrigerated else None
         self.sampled_at_s = -rng.uniform(0, SAMPLE_S)

@@ -8,7 +8,7 @@ import random
 from collections.abc import Callable
 from typing import Final
 
-from simulators.roads import Crossing, RoadGraph, bearing_deg
+from simulators.roads import Crossing, Road, RoadGraph, bearing_deg
 
 ACCELERATION_MPS2: Final = 1.2
 BRAKING_MPS2: Final = 1.8
@@ -51,10 +51,23 @@ class Vehicle:
         """The crossings that remain of this leg, the next one first."""
         return [self._graph.crossings[n] for n in self._way[self._edge + 1 :]]
 
-    def skip(self, share: float) -> None:
-        """Puts it at a share, 0 to 1, of its present leg; at its start a fleet is everywhere."""
-        self._edge = min(int(share * (len(self._way) - 1)), len(self._way) - 2)
-        self._done_m = 0.0
+    def place(self, share: float) -> None:
+        """Puts it, at full speed, where a share of its present leg is behind it, 0 to 1: a fleet is everywhere."""
+        self._pass(share * self._remaining_m())
+
+    def place_before_stop(self, remaining_m: float) -> None:
+        """Puts it, at full speed, so far before its stop."""
+        self._pass(max(0.0, self._remaining_m() - remaining_m))
+
+    def _pass(self, metres: float) -> None:
+        self._done_m += metres
+        while self._edge < len(self._way) - 2 and self._done_m >= self._road().length_m:
+            self._done_m -= self._road().length_m
+            self._edge += 1
+        self._speed_mps = self._road().speed_mps
+
+    def _road(self) -> Road:
+        return self._graph.road(self._way[self._edge], self._way[self._edge + 1])
 
     def _plan(self) -> None:
         start = self._tour[self._leg % len(self._tour)]
@@ -74,31 +87,26 @@ class Vehicle:
                 return self._truth(self.destination)
             self._leg += 1
             self._plan()
-        here, there = self._way[self._edge], self._way[self._edge + 1]
-        road = self._graph.road(here, there)
-        wanted = road.speed_mps * traffic(here) * self._rng.uniform(0.92, 1.05)
+        wanted = self._road().speed_mps * traffic(self._way[self._edge]) * self._rng.uniform(0.92, 1.05)
         stopping = math.sqrt(2 * BRAKING_MPS2 * max(0.0, self._remaining_m()))
         wanted = min(wanted, max(stopping, 1.0))
         change = max(-BRAKING_MPS2 * seconds, min(ACCELERATION_MPS2 * seconds, wanted - self._speed_mps))
         self._speed_mps = max(0.5, self._speed_mps + change)
         self._done_m += self._speed_mps * seconds
-        while self._done_m >= self._graph.road(self._way[self._edge], self._way[self._edge + 1]).length_m:
-            self._done_m -= self._graph.road(self._way[self._edge], self._way[self._edge + 1]).length_m
-            self._edge += 1
-            if self._edge == len(self._way) - 1:
-                self._edge -= 1
-                self._done_m = self._graph.road(self._way[self._edge], self._way[self._edge + 1]).length_m
+        while self._done_m >= self._road().length_m:
+            if self._edge == len(self._way) - 2:
+                self._done_m = self._road().length_m
                 self._speed_mps = 0.0
                 self._wait_s = dwell_s * self._rng.uniform(0.5, 1.5)
                 return self._truth(self.destination)
+            self._done_m -= self._road().length_m
+            self._edge += 1
         return self._truth(None)
 
     def _truth(self, at_site: int | None) -> Truth:
         a = self._graph.crossings[self._way[self._edge]]
         b = self._graph.crossings[self._way[self._edge + 1]]
-        share = min(
-            1.0, self._done_m / max(self._graph.road(self._way[self._edge], self._way[self._edge + 1]).length_m, 0.1)
-        )
+        share = min(1.0, self._done_m / max(self._road().length_m, 0.1))
         return Truth(
             a.longitude_deg + share * (b.longitude_deg - a.longitude_deg),
             a.latitude_deg + share * (b.latitude_deg - a.latitude_deg),

@@ -8,7 +8,7 @@ from typing import TypeVar
 import grpc
 
 from drover.api.tracking.v1 import tracking_service_pb2 as pb
-from drover.api.tracking.v1.tracking_service_pb2_grpc import DefinitionsAsyncStub
+from drover.api.tracking.v1.tracking_service_pb2_grpc import DefinitionsStub
 from drover.geofence.v1.fence_pb2 import Circle, Fence, Geometry
 from drover.telemetry.v1.reading_pb2 import Quantity
 from drover.tracking.v1.definition_pb2 import Route, RouteStop, SensorLimit
@@ -25,7 +25,7 @@ class TrackingClient:
     """See ports.TrackingDefinitions. `metadata` gives what a call for a tenant carries."""
 
     def __init__(self, channel: grpc.aio.Channel, metadata: Callable[[str], Metadata], *, timeout_s: float) -> None:
-        self._stub = DefinitionsAsyncStub(channel)
+        self._stub = DefinitionsStub(channel)
         self._metadata = metadata
         self._timeout_s = timeout_s
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import random
 from collections import Counter
 
@@ -53,7 +54,7 @@ def test_jumps_are_far() -> None:
 
 def test_silence_is_a_gap() -> None:
     order = [number for number, _ in passed(FaultRates(silence=0.002))]
-    gaps = [b - a for a, b in zip(order, order[1:], strict=False) if b - a > 1]
+    gaps = [b - a for a, b in itertools.pairwise(order) if b - a > 1]
     assert gaps
     assert all(gap >= 20 for gap in gaps)
 

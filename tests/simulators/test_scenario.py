@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import pathlib
 import random
 
@@ -24,7 +25,7 @@ def test_the_quickest_way_is_a_way_and_no_longer_than_any_detour() -> None:
     graph = roads.town(random.Random(3), 5.0, 52.0, size_m=3_000)
 
     def seconds(way: list[int]) -> float:
-        pairs = zip(way, way[1:], strict=False)
+        pairs = itertools.pairwise(way)
         return sum(graph.road(a, b).length_m / graph.road(a, b).speed_mps for a, b in pairs)
 
     rng = random.Random(4)
