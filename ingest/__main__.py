@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import structlog
@@ -37,6 +37,7 @@ from runtime.tokens import load_or_create_keys
 
 log = structlog.get_logger()
 
+_Part = Batcher | DeadLetters | Registry | MqttSource
 _REDIS_PATIENCE_S: Final = 60.0
 
 
@@ -80,10 +81,10 @@ async def serve(stop: Stop, common: CommonSettings, settings: IngestSettings) ->
             )
             mqtt_sources = [MqttSource(broker, pipeline.filters, pipeline, options) for broker in brokers]
             letters_service = DeadLettersService(dead_letters, pipeline, unrouted_tenant=settings.unrouted_tenant)
-            checks = _checks(client, engine, batcher, dead_letters, mqtt_sources)
+            checks = _checks(client, engine, [batcher, dead_letters, registry, *mqtt_sources])
 
             async with asyncio.TaskGroup() as tasks:
-                intake = GrpcIntake(pipeline, registry, tasks, high_water_bytes=settings.grpc_high_water_bytes)
+                intake = GrpcIntake(pipeline, tasks, high_water_bytes=settings.grpc_high_water_bytes)
                 grpc_source = GrpcSource(intake)
                 services = [grpc_source.add, DeviceRegistryService(registry).add, letters_service.add]
                 tasks.create_task(batcher.run())
@@ -96,7 +97,7 @@ async def serve(stop: Stop, common: CommonSettings, settings: IngestSettings) ->
                     reading = [tasks.create_task(source.run(stop)) for source in mqtt_sources]
                     log.info("ready", grpc=settings.grpc_address, brokers=[broker.host for broker in brokers])
                     await stop.wait()
-                    impatience = tasks.create_task(_give_up(settings.drain_s, batcher, dead_letters))
+                    impatience = tasks.create_task(_give_up(settings.drain_s, registry, batcher, dead_letters))
                     grpc_source.close()
                     await asyncio.gather(*reading)
                 impatience.cancel()
@@ -120,29 +121,25 @@ async def _redis_answers(client: Redis, stop: Stop) -> bool:
     return False
 
 
-async def _give_up(after_s: float, batcher: Batcher, dead_letters: DeadLetters) -> None:
+async def _give_up(after_s: float, registry: Registry, batcher: Batcher, dead_letters: DeadLetters) -> None:
     await asyncio.sleep(after_s)
     log.warning("stopping with messages that are not durable: they are not acknowledged, and will be sent again")
+    registry.close()
     batcher.give_up()
     dead_letters.close()
 
 
-def _checks(
-    client: Redis,
-    engine: AsyncEngine,
-    batcher: Batcher,
-    dead_letters: DeadLetters,
-    mqtt_sources: Sequence[MqttSource],
-) -> Mapping[str, Callable[[], Awaitable[str | None]]]:
-    async def what_is_wrong(part: Batcher | DeadLetters | MqttSource) -> str | None:
+def _checks(client: Redis, engine: AsyncEngine, parts: Sequence[_Part]) -> Mapping[str, probe.Check]:
+    async def what_is_wrong(part: _Part) -> str | None:
         return part.wrong
 
     return {
         "redis": functools.partial(_check_redis, client),
         "database": functools.partial(_check_database, engine),
-        "log": functools.partial(what_is_wrong, batcher),
-        "dead_letters": functools.partial(what_is_wrong, dead_letters),
-        **{f"mqtt_{n}": functools.partial(what_is_wrong, source) for n, source in enumerate(mqtt_sources)},
+        **{
+            f"{type(part).__name__.lower()}_{number}": functools.partial(what_is_wrong, part)
+            for number, part in enumerate(parts)
+        },
     }
 
 

@@ -1,7 +1,13 @@
-"""Whose messages they are, and how to read them: by the table of topics seen, or once a topic by rule and register."""
+"""Whose messages they are, and how to read them: by the table of topics seen, or once a topic by rule and register.
+
+The register may have to ask a database. Messages of topics that are known do not wait for that; those that do wait
+keep their order: a topic enters the table only with the last of its messages that waited.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -12,6 +18,9 @@ from ingest.registry import Registry
 from ingest.topic_rules import Route, TopicRules
 from ingest.topic_table import UNKNOWN, TopicTable
 from tracking_core.columns import U8, U32
+
+ELSEWHERE: Final = 255
+"""In place of a Reason: the message is settled with another part of its messages."""
 
 
 class Addressed(NamedTuple):
@@ -25,43 +34,69 @@ class Addressed(NamedTuple):
     """What there is to say of a refused message, by its index."""
 
 
+class Strangers(NamedTuple):
+    """The part of messages whose topics are not in the table; the indices of each topic."""
+
+    part: Addressed
+    indices: dict[bytes, list[int]]
+
+
 class Addresses:
-    """Fills and asks the table of topics."""
+    """Asks and fills the table of topics."""
 
     def __init__(self, rules: TopicRules, registry: Registry, table: TopicTable) -> None:
         self._rules: Final = rules
         self._registry: Final = registry
         self._table: Final = table
+        self._waiting: Final[Counter[bytes]] = Counter()
 
-    async def of(self, messages: Messages) -> Addressed:
-        """The addresses of messages. Does not wait when all topics were seen before."""
+    def look_up(self, messages: Messages, refused: Mapping[int, Rejection]) -> tuple[Addressed, Strangers | None]:
+        """What is known at once, and the rest, which must be given to `learn`. `refused` is not asked about."""
         resolved = self._table.resolve(messages)
-        addressed = Addressed(messages, resolved.device, resolved.decoder, np.zeros(len(resolved.entry), np.uint8), {})
-        unknown = np.flatnonzero(resolved.entry == UNKNOWN)
-        if len(unknown):
-            await self._learn(addressed, unknown.tolist())
-        return addressed
+        known = Addressed(messages, resolved.device, resolved.decoder, np.zeros(len(resolved.entry), np.uint8), {})
+        is_unknown = resolved.entry == UNKNOWN
+        if refused:
+            is_unknown[list(refused)] = False
+            for index, rejection in refused.items():
+                known.reason[index] = rejection.reason
+                known.details[index] = rejection.detail
+        if not is_unknown.any():
+            return known, None
+        known.reason[is_unknown] = ELSEWHERE
+        reason = np.where(is_unknown, np.uint8(Reason.OK), np.uint8(ELSEWHERE))
+        indices: dict[bytes, list[int]] = {}
+        for index in np.flatnonzero(is_unknown).tolist():
+            indices.setdefault(topic(messages, index), []).append(index)
+        self._waiting.update(indices.keys())
+        part = Addressed(messages, resolved.device.copy(), resolved.decoder.copy(), reason, {})
+        return known, Strangers(part, indices)
 
-    async def _learn(self, addressed: Addressed, unknown: list[int]) -> None:
-        messages_of: dict[bytes, list[int]] = {}
-        for index in unknown:
-            messages_of.setdefault(topic(addressed.messages, index), []).append(index)
-        routes = {text: self._rules.match(text) for text in messages_of}
-        names = {route.name for route in routes.values() if isinstance(route, Route)}
-        numbers = await self._registry.resolve(names)
+    async def learn(self, strangers: Strangers) -> Addressed:
+        """The addresses of strangers. One call at a time, in the order of `look_up`; settle them without waiting."""
+        part, indices = strangers
+        try:
+            routes = {text: self._rules.match(text) for text in indices}
+            names = {route.name for route in routes.values() if isinstance(route, Route)}
+            numbers = await self._registry.resolve(names)
+        finally:
+            for text in indices:
+                self._waiting[text] -= 1
+                if not self._waiting[text]:
+                    del self._waiting[text]
         for text, route in routes.items():
             if isinstance(route, Rejection):
-                _refuse(addressed, messages_of[text], route)
-            elif route.name not in numbers:
-                rejection = Rejection(Reason.UNKNOWN_DEVICE, f"{route.name.tenant}/{route.name.device_id}")
-                _refuse(addressed, messages_of[text], rejection)
-                addressed.decoder[messages_of[text]] = route.decoder
+                _refuse(part, indices[text], route)
+                continue
+            part.decoder[indices[text]] = route.decoder
+            if route.name in numbers:
+                part.device[indices[text]] = numbers[route.name]
+                if text not in self._waiting:
+                    self._table.add(text, numbers[route.name], route.decoder)
             else:
-                self._table.add(text, numbers[route.name], route.decoder)
-                addressed.device[messages_of[text]] = numbers[route.name]
-                addressed.decoder[messages_of[text]] = route.decoder
+                _refuse(part, indices[text], Rejection(Reason.UNKNOWN_DEVICE, "/".join(route.name)))
+        return part
 
 
-def _refuse(addressed: Addressed, indices: list[int], rejection: Rejection) -> None:
-    addressed.reason[indices] = rejection.reason
-    addressed.details.update(dict.fromkeys(indices, rejection.detail))
+def _refuse(part: Addressed, indices: list[int], rejection: Rejection) -> None:
+    part.reason[indices] = rejection.reason
+    part.details.update(dict.fromkeys(indices, rejection.detail))

@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 import numpy as np
-from drover.telemetry.v1.reading_pb2 import ReadingBatch
 from google.protobuf.message import DecodeError
 
+from drover.telemetry.v1.reading_pb2 import ReadingBatch
 from ingest.decoders.native_protobuf import PayloadKind, decode_bulk
 from ingest.reasons import Reason
 from tracking_core.columns import Readings

@@ -16,9 +16,9 @@ from typing import Final, NamedTuple
 
 import numpy as np
 import structlog
-from drover.tracking.v1.definition_pb2 import DeviceAnnounced, DeviceAnnouncements
 from redis.exceptions import ResponseError
 
+from drover.tracking.v1.definition_pb2 import DeviceAnnounced, DeviceAnnouncements
 from ingest.fault_points import reach
 from ingest.partitioning import join, split
 from ingest.registry import Device
@@ -61,7 +61,7 @@ class Batcher:
     """Collects readings until there are `flush_readings` of them or the first has waited `flush_interval_s`.
 
     `device` gives the device of a number, to announce it; `renamed` holds numbers to announce again. `run` must be
-    running for `add` to return.
+    running for anything to get there.
     """
 
     def __init__(
@@ -98,26 +98,35 @@ class Batcher:
         """Readings that wait for the log, those of the append in flight among them."""
         return self._queued
 
-    async def add(self, readings: Readings) -> None:
-        """Returns when the readings are in the log. Waits while the queue is full.
+    async def has_room(self) -> None:
+        """Returns when the queue is not full: first come, first in. Call `submit` without waiting in between.
 
-        Raises LogUnavailableError when closed before that.
+        Raises LogUnavailableError when closed.
         """
-        number = count(readings)
-        if number == 0:
-            return
         if not self._room.is_set() or self._door.locked():
-            async with self._door:  # first come, first in
+            async with self._door:
                 await self._room.wait()
         if self._closing.is_set():
             raise LogUnavailableError("ingest is stopping")
+
+    def submit(self, readings: Readings) -> asyncio.Future[None]:
+        """Queues readings behind all that were queued before; the future is done when they are in the log.
+
+        It raises LogUnavailableError when closed before that.
+        """
         appended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._queue.append(_Waiting(readings, number, appended))
-        self._change_queued(number)
-        await appended
+        size = count(readings)
+        if size == 0:
+            appended.set_result(None)
+        elif self._closing.is_set():
+            appended.set_exception(LogUnavailableError("ingest is stopping"))
+        else:
+            self._queue.append(_Waiting(readings, size, appended))
+            self._change_queued(size)
+        return appended
 
     def close(self) -> None:
-        """Lets `run` end once what is queued is in the log; `add` refuses from now on."""
+        """Lets `run` end once what is queued is in the log; nothing more is taken."""
         self._closing.set()
         self._room.set()
         self._arrived.set()

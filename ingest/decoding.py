@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 import numpy as np
-from drover.telemetry.v1.reading_pb2 import ReadingBatch
 
+from drover.telemetry.v1.reading_pb2 import ReadingBatch
 from ingest import decoders
-from ingest.addressing import Addressed
+from ingest.addressing import ELSEWHERE, Addressed
 from ingest.admission import OF_ONE_READING, admit_singly, size
 from ingest.decoders.native_protobuf import PayloadKind, count_readings, decode_bulk
 from ingest.messages import Messages, payload, topic
@@ -57,7 +57,8 @@ class _Payloads(NamedTuple):
 def decode(addressed: Addressed, max_payload_bytes: int) -> Decoded:
     """Decodes, refusing what is larger than `max_payload_bytes`. Marks refusals in `addressed.reason` too."""
     messages, reason = addressed.messages, addressed.reason
-    reason[messages.payload_end - messages.payload_start > max_payload_bytes] = Reason.TOO_LARGE
+    too_large = messages.payload_end - messages.payload_start > max_payload_bytes
+    reason[too_large & (reason == Reason.OK)] = Reason.TOO_LARGE
     refusals: list[Refusal] = []
     parts: list[Readings] = []
     if not reason.any() and not (addressed.decoder >= decoders.FIRST_FOREIGN).any():
@@ -72,7 +73,7 @@ def decode(addressed: Addressed, max_payload_bytes: int) -> Decoded:
         )
         parts.append(_decode(native, messages.received_at_us, reason, refusals, parts))
         return Decoded(join(parts), refusals)
-    for index in np.flatnonzero(reason).tolist():
+    for index in np.flatnonzero((reason != Reason.OK) & (reason != ELSEWHERE)).tolist():
         detail = addressed.details.get(index, "")
         refusals.append(Refusal(index, Reason(int(reason[index])), detail, _size_of(addressed, index)))
     sound = reason == Reason.OK
@@ -152,7 +153,8 @@ def _foreign(messages: Messages, index: int, decoder: int) -> ReadingBatch | Rej
 
 def _size_of(addressed: Addressed, index: int) -> int:
     """How many readings a message holds that was refused unread."""
-    if addressed.decoder[index] != _BATCH:
+    messages = addressed.messages
+    if not topic(messages, index).endswith(b"/batch"):
         return 1
-    one = _chosen(addressed, np.array([index], np.int64))
-    return max(1, sum(count_readings(one.buffer, one.start, one.end, one.kind)))
+    start, end = messages.payload_start[index : index + 1], messages.payload_end[index : index + 1]
+    return max(1, sum(count_readings(messages.buffer, start, end, np.array([_BATCH], np.uint8))))

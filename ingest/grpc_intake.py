@@ -11,20 +11,15 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
-from drover.api.ingest.v1.ingest_service_pb2 import Rejection as RejectionMessage
 
-from ingest.addressing import Addressed
-from ingest.decoders.native_protobuf import PayloadKind
-from ingest.device_name import DeviceName, batch_topic, is_device_id
+from drover.api.ingest.v1.ingest_service_pb2 import Rejection as RejectionMessage
 from ingest.messages import Messages
-from ingest.pipeline import Origin, Pipeline
-from ingest.reasons import Reason
-from ingest.registry import Registry
+from ingest.pipeline import Pipeline
+from ingest.reasons import Reason, Rejection
 from ingest.stream_requests import Requests, take_apart
 from runtime.metrics import Gauge
 from runtime.problems import Invalid, Unavailable
 from runtime.tokens import Caller, Role
-from tracking_core.columns import I64
 
 _IN_FLIGHT: Final = Gauge("drover_ingest_grpc_in_flight_bytes", "Bytes of gRPC requests that are not settled.")
 
@@ -53,11 +48,8 @@ class _Submitted(NamedTuple):
 class GrpcIntake:
     """One for all streams. What is a bug ends the task group, and with it the process."""
 
-    def __init__(
-        self, pipeline: Pipeline, registry: Registry, tasks: asyncio.TaskGroup, *, high_water_bytes: int
-    ) -> None:
+    def __init__(self, pipeline: Pipeline, tasks: asyncio.TaskGroup, *, high_water_bytes: int) -> None:
         self._pipeline: Final = pipeline
-        self._registry: Final = registry
         self._high_water_bytes: Final = high_water_bytes
         self._in_flight_bytes = 0
         self._room: Final = asyncio.Event()
@@ -110,16 +102,10 @@ class GrpcIntake:
 
     async def _settled(self, gathered: Sequence[_Submitted]) -> list[Receipt | MalformedRequestError | Unavailable]:
         requests = take_apart([each.request for each in gathered])
-        senders = [each.sender for each in gathered]
-        addressed = await self._addressed(requests, senders)
         request_of: list[int] = requests.request.tolist()
         ids = _ids(requests)
-
-        def origin(row: int) -> Origin:
-            tenant = senders[request_of[row]].tenant
-            return Origin(tenant, batch_topic(DeviceName(tenant, ids[row].decode(errors="backslashreplace"))))
-
-        outcome = await self._pipeline.settle(addressed, origin)
+        messages, refused = _messages(requests, ids, [gathered[request].sender for request in request_of])
+        outcome = await self._pipeline.accept_and_tell(messages, refused)
         receipts: list[Receipt | MalformedRequestError | Unavailable] = [
             Receipt(number, []) if is_sound else MalformedRequestError("the bytes are not a StreamRequest")
             for number, is_sound in zip(requests.batch_number.tolist(), requests.is_sound.tolist(), strict=True)
@@ -137,42 +123,34 @@ class GrpcIntake:
             )
         return receipts
 
-    async def _addressed(self, requests: Requests, senders: Sequence[Caller]) -> Addressed:
-        rows = len(requests.request)
-        device, reason = np.zeros(rows, np.uint32), np.zeros(rows, np.uint8)
-        unknown: dict[DeviceName, list[int]] = {}
-        for row, (request, device_id) in enumerate(zip(requests.request.tolist(), _ids(requests), strict=True)):
-            sender = senders[request]
-            if sender.role is Role.DEVICE and device_id != sender.subject.encode():
-                reason[row] = Reason.FORBIDDEN
-                continue
-            number = self._registry.numbers_of(sender.tenant).get(device_id)
-            if number is not None:
-                device[row] = number
-            elif is_device_id(text := device_id.decode(errors="replace")):
-                unknown.setdefault(DeviceName(sender.tenant, text), []).append(row)
-            else:
-                reason[row] = Reason.BAD_DEVICE_ID
-        if unknown:
-            numbers = await self._registry.resolve(unknown)
-            for name, rows_of in unknown.items():
-                if name in numbers:
-                    device[rows_of] = numbers[name]
-                else:
-                    reason[rows_of] = Reason.UNKNOWN_DEVICE
-        messages = Messages(
-            requests.buffer,
-            requests.id_start,
-            requests.id_end,
-            requests.readings_start,
-            requests.readings_end,
-            time.time_ns() // 1000,
-            "grpc",
-        )
-        return Addressed(messages, device, np.full(rows, PayloadKind.BATCH, np.uint8), reason, {})
-
 
 def _ids(requests: Requests) -> list[bytes]:
-    starts: I64 = requests.id_start
-    buffer = requests.buffer.data
-    return [bytes(buffer[start:end]) for start, end in zip(starts.tolist(), requests.id_end.tolist(), strict=True)]
+    buffer = requests.buffer.tobytes()
+    offsets = zip(requests.id_start.tolist(), requests.id_end.tolist(), strict=True)
+    return [buffer[start:end] for start, end in offsets]
+
+
+def _messages(
+    requests: Requests, ids: Sequence[bytes], senders: Sequence[Caller]
+) -> tuple[Messages, dict[int, Rejection]]:
+    """The devices' readings as messages of the topic `batch`, and those that their sender may not send."""
+    prefixes = {sender.tenant: f"drover/v1/{sender.tenant}/".encode() for sender in senders}
+    topics = [b"%b%b/batch" % (prefixes[sender.tenant], name) for sender, name in zip(senders, ids, strict=True)]
+    refused: dict[int, Rejection] = {}
+    for row, (sender, name) in enumerate(zip(senders, ids, strict=True)):
+        if sender.role is Role.DEVICE and name != sender.subject.encode():
+            refused[row] = Rejection(Reason.FORBIDDEN, f"{sender.subject} sent for another device")
+        elif b"/" in name:  # it would be another topic
+            refused[row] = Rejection(Reason.BAD_DEVICE_ID)
+    lengths = np.array([len(topic) for topic in topics], np.int64)
+    topic_end = len(requests.buffer) + np.cumsum(lengths)
+    messages = Messages(
+        np.concatenate((requests.buffer, np.frombuffer(b"".join(topics), np.uint8))),
+        topic_end - lengths,
+        topic_end,
+        requests.readings_start,
+        requests.readings_end,
+        time.time_ns() // 1000,
+        "grpc",
+    )
+    return messages, refused

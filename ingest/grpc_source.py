@@ -12,8 +12,8 @@ from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import grpc
-from drover.api.ingest.v1.ingest_service_pb2 import StreamResponse
 
+from drover.api.ingest.v1.ingest_service_pb2 import StreamResponse
 from ingest.device_name import is_tenant
 from ingest.fault_points import reach
 from ingest.grpc_intake import GrpcIntake, Receipt

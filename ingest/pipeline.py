@@ -6,13 +6,13 @@ A message counts as taken when both are durable; only then may its source acknow
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple, cast
 
-from drover.telemetry.v1.reading_pb2 import ReadingBatch
 from google.protobuf.message import DecodeError
 
-from ingest.addressing import Addressed, Addresses
+from drover.telemetry.v1.reading_pb2 import ReadingBatch
+from ingest.addressing import Addressed, Addresses, Strangers
 from ingest.admission import OF_ONE_READING, pieces
 from ingest.batcher import Batcher
 from ingest.dead_letters import DeadLetter, DeadLetters, StoredLetter
@@ -20,7 +20,7 @@ from ingest.decoders.native_protobuf import PayloadKind
 from ingest.decoding import Refusal, decode
 from ingest.device_name import batch_topic
 from ingest.messages import Messages, Source, from_pairs, topic
-from ingest.reasons import Reason
+from ingest.reasons import Reason, Rejection
 from ingest.registry import Registry
 from ingest.tables import MAX_LETTER_PAYLOAD_BYTES
 from ingest.topic_rules import TopicRules
@@ -52,6 +52,14 @@ class Outcome(NamedTuple):
     refusals: Sequence[Refusal]
 
 
+class _Submitted(NamedTuple):
+    """Messages on their way, and what to wait for."""
+
+    outcome: Outcome
+    appended: asyncio.Future[None]
+    stored: asyncio.Task[None] | None
+
+
 class Pipeline:
     """Wires the parts. `accept` may be called any number of times at once."""
 
@@ -70,6 +78,7 @@ class Pipeline:
         self._dead_letters: Final = dead_letters
         self._max_payload_bytes: Final = max_payload_bytes
         self._addresses: Final = Addresses(rules, registry, TopicTable())
+        self._learning: Final = asyncio.Lock()
 
     @property
     def filters(self) -> tuple[str, ...]:
@@ -79,55 +88,74 @@ class Pipeline:
     async def accept(self, messages: Messages) -> None:
         """Returns when every message is durable: its readings in the log, what was refused among the dead letters.
 
-        Waits while the log or the database is away. Raises Unavailable only when ingest stops before that: then
-        nothing of `messages` may be acknowledged.
+        Waits while the log or the database is away, and while too many readings wait. Raises Unavailable only when
+        ingest stops before that: then nothing of `messages` may be acknowledged.
         """
-        addressed = await self._addresses.of(messages)
-        await self.settle(addressed, lambda index: self._origin(addressed, index))
+        await self._accept(messages, {}, is_replay=False)
 
-    async def settle(self, addressed: Addressed, origin: Callable[[int], Origin]) -> Outcome:
-        """As `accept`, for messages whose addresses are known. `origin` is asked for refused messages only."""
-        return await self._settle(addressed, origin, is_replay=False)
+    async def accept_and_tell(self, messages: Messages, refused: Mapping[int, Rejection]) -> Outcome:
+        """As `accept`, with what to tell the sender. `refused` the source will not let in: messages by index."""
+        return await self._accept(messages, refused, is_replay=False)
 
     async def replay(self, letter: StoredLetter) -> Outcome:
         """Sends a letter's bytes through again, as of when they were received.
 
         Nothing becomes a new letter when nothing was taken: the old one still stands.
         """
-        messages = from_pairs(
-            [(letter.topic.encode(), letter.payload)], letter.received_at_us, cast("Source", letter.source)
-        )
-        addressed = await self._addresses.of(messages)
-        return await self._settle(addressed, lambda _: Origin(letter.tenant, letter.topic), is_replay=True)
+        pair = letter.topic.encode(), letter.payload
+        messages = from_pairs([pair], letter.received_at_us, cast("Source", letter.source))
+        return await self._accept(messages, {}, is_replay=True)
 
-    async def _settle(self, addressed: Addressed, origin: Callable[[int], Origin], *, is_replay: bool) -> Outcome:
-        messages = addressed.messages
-        decoded = decode(addressed, self._max_payload_bytes)
-        accepted = count(decoded.readings)
-        letters = [
-            letter
-            for refusal in decoded.refusals
-            if refusal.reason.is_kept and not (is_replay and accepted == 0)
-            for letter in self._letters(addressed, refusal, origin(refusal.message))
-        ]
-        if letters:
-            await asyncio.gather(self._batcher.add(decoded.readings), self._dead_letters.put(letters))
-        else:
-            await self._batcher.add(decoded.readings)
+    async def _accept(self, messages: Messages, refused: Mapping[int, Rejection], *, is_replay: bool) -> Outcome:
+        # From here to `_submit` nothing waits, so that readings are queued in the order in which messages came.
+        await self._batcher.has_room()
+        known, strangers = self._addresses.look_up(messages, refused)
+        learning = None
+        if strangers is not None:
+            learning = asyncio.create_task(self._accept_strangers(strangers, is_replay=is_replay))
+        try:
+            outcome = await _durable(self._submit(known, is_replay=is_replay))
+        except BaseException:
+            if learning is not None:
+                learning.cancel()
+            raise
         _MESSAGES.labels(messages.source).inc(len(messages.topic_start))
-        for refusal in decoded.refusals:
+        if learning is not None:
+            more = await learning
+            return Outcome(outcome.accepted + more.accepted, [*outcome.refusals, *more.refusals])
+        return outcome
+
+    async def _accept_strangers(self, strangers: Strangers, *, is_replay: bool) -> Outcome:
+        async with self._learning:
+            submitted = self._submit(await self._addresses.learn(strangers), is_replay=is_replay)
+        return await _durable(submitted)
+
+    def _submit(self, addressed: Addressed, *, is_replay: bool) -> _Submitted:
+        decoded = decode(addressed, self._max_payload_bytes)
+        outcome = Outcome(count(decoded.readings), decoded.refusals)
+        appended = self._batcher.submit(decoded.readings)
+        for refusal in outcome.refusals:
             _REFUSED_MESSAGES.labels(refusal.reason.slug).inc()
             _REFUSED_READINGS.labels(refusal.reason.slug).inc(refusal.readings)
-        return Outcome(accepted, decoded.refusals)
+        letters = [
+            letter
+            for refusal in outcome.refusals
+            if refusal.reason.is_kept and not (is_replay and outcome.accepted == 0)
+            for letter in self._letters(addressed, refusal)
+        ]
+        stored = asyncio.create_task(self._dead_letters.put(letters)) if letters else None
+        return _Submitted(outcome, appended, stored)
 
-    def _letters(self, addressed: Addressed, refusal: Refusal, origin: Origin) -> list[DeadLetter]:
+    def _letters(self, addressed: Addressed, refusal: Refusal) -> list[DeadLetter]:
         messages, message = addressed.messages, refusal.message
+        name = topic(messages, message)
+        origin = Origin(self._rules.tenant_of(name) or "", name.decode(errors="backslashreplace"))
         start, end = int(messages.payload_start[message]), int(messages.payload_end[message])
         batch = refusal.part
         if batch is not None:
             # What was translated or taken apart is a native batch now, whatever it came as.
-            name = self._registry.device(int(addressed.device[message])).name
-            origin = Origin(name.tenant, batch_topic(name))
+            device = self._registry.device(int(addressed.device[message])).name
+            origin = Origin(device.tenant, batch_topic(device))
         elif refusal.reason in _REPLAYABLE and addressed.decoder[message] == PayloadKind.BATCH:
             batch = self._too_long_for_one(messages.buffer[start:end])
         if batch is None:
@@ -146,9 +174,17 @@ class Pipeline:
         except DecodeError:
             return None
 
-    def _origin(self, addressed: Addressed, index: int) -> Origin:
-        name = topic(addressed.messages, index)
-        return Origin(self._rules.tenant_of(name) or "", name.decode(errors="backslashreplace"))
+
+async def _durable(submitted: _Submitted) -> Outcome:
+    try:
+        await submitted.appended
+    except BaseException:
+        if submitted.stored is not None:
+            submitted.stored.cancel()
+        raise
+    if submitted.stored is not None:
+        await submitted.stored
+    return submitted.outcome
 
 
 def _letter(messages: Messages, refusal: Refusal, origin: Origin, kept: bytes, payload_bytes: int) -> DeadLetter:

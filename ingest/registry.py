@@ -8,26 +8,29 @@ the table of these is bounded and is emptied when full.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import structlog
 from sqlalchemy import Row, insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from ingest.device_name import DeviceName, is_device_id, is_tenant
 from ingest.tables import devices, next_device
 from runtime.database import ReadConnection, WriteConnection, read, write
 from runtime.metrics import Counter, Gauge
-from runtime.problems import Invalid, NotFound
+from runtime.problems import Invalid, NotFound, Unavailable
 
 log = structlog.get_logger()
 
 _PROVISIONED: Final = Counter("drover_ingest_devices_provisioned", "Devices given a number by this process.")
 _KNOWN: Final = Gauge("drover_ingest_devices_known", "Devices that this process holds in memory.")
 
+_FIRST_PAUSE_S: Final = 0.05
+_LONGEST_PAUSE_S: Final = 2.0
 _UNKNOWN_FOR_S: Final = 2.0
 _MAX_UNKNOWN: Final = 100_000
 _CHUNK: Final = 500
@@ -55,6 +58,12 @@ class UnknownDeviceError(NotFound):
     code = "unknown_device"
 
 
+class RegistryUnavailableError(Unavailable):
+    """Stopped before the database said who a device is: its messages must not be acknowledged."""
+
+    code = "registry_unavailable"
+
+
 class AutoProvisioning(NamedTuple):
     """Whose devices are provisioned when they first send. With `enabled` and no tenants: everybody's."""
 
@@ -76,6 +85,9 @@ class Registry:
         self._numbers: Final[dict[str, dict[bytes, int]]] = {}
         self._unknown_until_s: Final[dict[DeviceName, float]] = {}
         self._provisioning: Final = asyncio.Lock()
+        self._closing: Final = asyncio.Event()
+        self.wrong: str | None = None
+        """What keeps names from being looked up now, in one line."""
         self.renamed: Final[set[int]] = set()
         """Numbers whose display name changed; the batcher announces them again, and empties this."""
 
@@ -83,12 +95,32 @@ class Registry:
         """The device of a number that this process gave out. Raises KeyError."""
         return self._devices[number]
 
-    def numbers_of(self, tenant: str) -> Mapping[bytes, int]:
-        """The numbers in memory, by id in bytes. A live view; ids that are not in it may be known all the same."""
-        return self._numbers.setdefault(tenant, {})
+    def close(self) -> None:
+        """Ends waiting for a database that is away."""
+        self._closing.set()
 
     async def resolve(self, names: Collection[DeviceName]) -> dict[DeviceName, int]:
-        """The numbers of the devices that are provisioned, or may be automatically. Names must be well-formed."""
+        """The numbers of the devices that are provisioned, or may be automatically. Names must be well-formed.
+
+        Waits while the database is away. Raises RegistryUnavailableError when closed meanwhile.
+        """
+        pause_s = _FIRST_PAUSE_S
+        while True:
+            try:
+                found = await self._resolve(names)
+            except (OperationalError, InterfaceError, OSError) as error:
+                self.wrong = f"the register of devices does not answer: {error}"
+                log.warning("the register does not answer, trying again", error=str(error), pause_s=pause_s)
+            else:
+                self.wrong = None
+                return found
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), pause_s)
+            if self._closing.is_set():
+                raise RegistryUnavailableError("the register of devices does not answer")
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+    async def _resolve(self, names: Collection[DeviceName]) -> dict[DeviceName, int]:
         found, missing = self._in_memory(names)
         if missing:
             async with read(self._engine) as connection:

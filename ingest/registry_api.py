@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 import grpc
+
 from drover.api.ingest.v1 import ingest_service_pb2 as messages
 from drover.api.ingest.v1 import ingest_service_pb2_grpc as services
-
 from ingest.device_name import DeviceName
 from ingest.registry import Device, Registry
 from runtime.grpc_server import caller, require

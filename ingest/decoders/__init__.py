@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Final
 
 from drover.telemetry.v1.reading_pb2 import ReadingBatch
-
 from ingest.decoders import native_json, owntracks
 from ingest.decoders.native_protobuf import PayloadKind
 from ingest.reasons import Rejection

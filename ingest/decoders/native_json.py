@@ -13,9 +13,9 @@ import datetime as dt
 from typing import Annotated, Final
 
 import msgspec
-from drover.telemetry.v1.reading_pb2 import Position, Quantity, ReadingBatch, SensorSample, TagRead
 from msgspec import UNSET, Meta, UnsetType
 
+from drover.telemetry.v1.reading_pb2 import Position, Quantity, ReadingBatch, SensorSample, TagRead
 from ingest.reasons import Reason, Rejection
 
 _Time = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]

@@ -17,6 +17,7 @@ import math
 from typing import Final
 
 import msgspec
+
 from drover.telemetry.v1.reading_pb2 import (
     QUANTITY_BATTERY_RATIO,
     QUANTITY_PRESSURE_PA,
@@ -24,7 +25,6 @@ from drover.telemetry.v1.reading_pb2 import (
     ReadingBatch,
     SensorSample,
 )
-
 from ingest.reasons import Reason, Rejection
 
 _WITH_FIX: Final = frozenset({"location", "transition"})

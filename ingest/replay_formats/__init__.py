@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NamedTuple, TextIO, cast
 
 from drover.telemetry.v1.reading_pb2 import ReadingBatch
-
 from ingest.replay_formats import ais_csv, drover_jsonl
 from ingest.replay_formats.row import Row, Skipped
 

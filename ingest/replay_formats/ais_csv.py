@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from drover.telemetry.v1.reading_pb2 import Position, ReadingBatch
-
 from ingest.replay_formats.row import Row, Skipped
 
 _MPS_PER_KNOT: Final = 1852 / 3600

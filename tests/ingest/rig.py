@@ -149,6 +149,7 @@ async def running(
             try:
                 yield Rig(engine, registry, batcher, dead_letters, pipeline)
             finally:
+                registry.close()
                 batcher.give_up()
                 dead_letters.close()
     finally:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
-from ingest.batcher import LogUnavailableError
+from ingest.batcher import Batcher, LogUnavailableError
 from ingest.device_name import DeviceName
 from ingest.partitioning import partition_rows, split
 from tests.ingest.rig import NOW_US, FakeLog, announced_in, readings_of, running
@@ -29,6 +29,11 @@ def fixes(devices: list[int], first_sequence: int = 0) -> Readings:
     positions.sequence[:] = np.arange(first_sequence, first_sequence + len(devices))
     positions.received_at_us[:] = NOW_US
     return Readings(positions, empty_sensors(), empty_tags())
+
+
+async def _add(batcher: Batcher, readings: Readings) -> None:
+    await batcher.has_room()
+    await batcher.submit(readings)
 
 
 @given(st.lists(st.integers(0, 2**32 - 1), max_size=50), st.integers(1, 7))
@@ -53,8 +58,8 @@ async def test_a_device_is_announced_before_its_first_block_and_once(tmp_path: p
     log = FakeLog()
     async with running(tmp_path, log) as rig:
         numbers = await rig.provision("a", "b", "c")
-        await rig.batcher.add(fixes(numbers[:2]))
-        await rig.batcher.add(fixes(numbers))
+        await _add(rig.batcher, fixes(numbers[:2]))
+        await _add(rig.batcher, fixes(numbers))
         assert sorted(announced_in(log.entries)) == [(0, "acme", "a"), (1, "acme", "b"), (2, "acme", "c")]
         for append in log.appends:
             kinds = [entry.kind for entry in append]
@@ -62,7 +67,7 @@ async def test_a_device_is_announced_before_its_first_block_and_once(tmp_path: p
         for entry in log.entries:
             assert all(number % 4 == entry.partition for number, _, _ in announced_in([entry]))
         await rig.registry.provision(DeviceName("acme", "b"), "Lorry B")
-        await rig.batcher.add(fixes(numbers))
+        await _add(rig.batcher, fixes(numbers))
         assert len(announced_in(log.entries)) == 4
 
 
@@ -71,7 +76,7 @@ async def test_a_failed_append_announces_again(tmp_path: pathlib.Path) -> None:
     async with running(tmp_path, log) as rig:
         numbers = await rig.provision("a")
         log.failures.append(RedisConnectionError("gone"))
-        await rig.batcher.add(fixes(numbers))
+        await _add(rig.batcher, fixes(numbers))
         assert announced_in(log.entries) == [(0, "acme", "a")]
         assert count(log.readings) == 1
 
@@ -82,7 +87,7 @@ async def test_nothing_is_told_before_it_is_in_the_log(tmp_path: pathlib.Path, f
     log.always = failure
     async with running(tmp_path, log) as rig:
         numbers = await rig.provision("a")
-        adding = asyncio.create_task(rig.batcher.add(fixes(numbers)))
+        adding = asyncio.create_task(_add(rig.batcher, fixes(numbers)))
         await asyncio.sleep(0.1)
         assert not adding.done()
         assert rig.batcher.wrong is not None
@@ -96,7 +101,7 @@ async def test_one_append_at_a_time_in_the_order_of_arrival(tmp_path: pathlib.Pa
     log = FakeLog(partitions=2)
     async with running(tmp_path, log, flush_readings=5, queue_readings=20) as rig:
         numbers = await rig.provision("a", "b", "c")
-        await asyncio.gather(*(rig.batcher.add(fixes(numbers, 3 * n)) for n in range(100)))
+        await asyncio.gather(*(_add(rig.batcher, fixes(numbers, 3 * n)) for n in range(100)))
         assert log.most_in_flight == 1
         for number in numbers:
             positions = log.readings.positions
@@ -108,7 +113,7 @@ async def test_the_queue_is_bounded(tmp_path: pathlib.Path) -> None:
     log.gate.clear()
     async with running(tmp_path, log, flush_readings=10, queue_readings=30) as rig:
         numbers = await rig.provision("a")
-        adding = [asyncio.create_task(rig.batcher.add(fixes(numbers * 10))) for _ in range(20)]
+        adding = [asyncio.create_task(_add(rig.batcher, fixes(numbers * 10))) for _ in range(20)]
         await asyncio.sleep(0.05)
         assert rig.batcher.queued == 30
         log.gate.set()
@@ -122,11 +127,11 @@ async def test_closing_appends_what_is_queued_and_refuses_more(tmp_path: pathlib
     log.gate.clear()
     async with running(tmp_path, log, flush_readings=1) as rig:
         numbers = await rig.provision("a")
-        adding = [asyncio.create_task(rig.batcher.add(fixes(numbers))) for _ in range(3)]
+        adding = [asyncio.create_task(_add(rig.batcher, fixes(numbers))) for _ in range(3)]
         await asyncio.sleep(0.02)
         rig.batcher.close()
         with pytest.raises(LogUnavailableError):
-            await rig.batcher.add(fixes(numbers))
+            await _add(rig.batcher, fixes(numbers))
         log.gate.set()
         await asyncio.gather(*adding)
         assert count(log.readings) == 3
@@ -137,7 +142,7 @@ async def test_giving_up_tells_everybody_that_nothing_was_appended(tmp_path: pat
     log.always = RedisConnectionError("gone")
     async with running(tmp_path, log, flush_readings=1, queue_readings=2) as rig:
         numbers = await rig.provision("a")
-        adding = [asyncio.create_task(rig.batcher.add(fixes(numbers))) for _ in range(5)]
+        adding = [asyncio.create_task(_add(rig.batcher, fixes(numbers))) for _ in range(5)]
         await asyncio.sleep(0.05)
         rig.batcher.give_up()
         answers = await asyncio.gather(*adding, return_exceptions=True)
