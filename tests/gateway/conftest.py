@@ -44,6 +44,7 @@ class Gateway:
 
     def socket(self, token: str | None = None, **options: Any) -> Any:
         """A connection that is to be entered; `token` travels as a subprotocol, as browsers send it."""
+        options.setdefault("close_timeout", 1.0)
         options.setdefault("subprotocols", ["drover.live.v1", "bearer." + (token or self.token(Role.VIEWER))])
         return websockets.connect(f"ws://127.0.0.1:{self.port}/v1/live", max_size=None, compression=None, **options)
 
@@ -64,7 +65,11 @@ def start(keys: KeyPair) -> Start:
     async def starting(redis_url: str = "redis://127.0.0.1:1/0", **changes: Any) -> AsyncIterator[Gateway]:
         world = World()
         client, publisher = redis_client.connect(redis_url), redis_client.connect(redis_url)
-        async with fakes.serving(world, keys.verifier) as address:
+        async with (
+            contextlib.aclosing(client),
+            contextlib.aclosing(publisher),
+            fakes.serving(world, keys.verifier) as address,
+        ):
             settings = GatewaySettings(
                 port=0,
                 **{
@@ -84,8 +89,6 @@ def start(keys: KeyPair) -> Start:
                 ):
                     yield Gateway(world, keys, hub, port, publisher)
                     hub.stopping.set()
-        await client.aclose()
-        await publisher.aclose()
 
     return starting
 
