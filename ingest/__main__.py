@@ -24,6 +24,7 @@ from ingest.registry import AutoProvisioning, Registry
 from ingest.registry_api import DeviceRegistryService
 from ingest.settings import IngestSettings
 from ingest.topic_rules import TopicRules
+from ingest.warm_up import warm_up
 from runtime import probe
 from runtime.database import create_engine, read
 from runtime.grpc_server import GrpcServer
@@ -46,6 +47,7 @@ async def serve(stop: Stop, common: CommonSettings, settings: IngestSettings) ->
 
     Raises FatalError for what a person must mend.
     """
+    warm_up()
     keys = load_or_create_keys(common.data_dir)
     rules = TopicRules(settings.topic_rules())
     brokers = [Broker.from_url(url.get_secret_value()) for url in settings.mqtt_urls]

@@ -11,8 +11,9 @@ from ingest.reasons import Reason, Rejection
 from ingest.settings import TopicRule
 from runtime.problems import FatalError
 
-NATIVE_KINDS: Final = ("position", "sensor", "tag", "batch", "json")
-_NATIVE_LEVELS: Final = 5
+_KINDS: Final = tuple(decoders.NATIVE)
+NATIVE_TAILS: Final = (*_KINDS, *(f"{kind}/json" for kind in _KINDS), "json")
+"""What follows `drover/v1/{tenant}/{device}/`."""
 
 
 class Route(NamedTuple):
@@ -33,8 +34,8 @@ class TopicRules:
 
     @property
     def filters(self) -> tuple[str, ...]:
-        """What to subscribe to. Native kinds one by one, because `.../cmd` and `.../ack` are not for us."""
-        native = (f"drover/v1/+/+/{kind}" for kind in NATIVE_KINDS)
+        """What to subscribe to. Native topics one by one, because `.../cmd` and `.../ack` are not for us."""
+        native = (f"drover/v1/+/+/{tail}" for tail in NATIVE_TAILS)
         return (*native, *(rule.filter for rule, _, _ in self._rules))
 
     def match(self, topic: bytes) -> Route | Rejection:
@@ -44,11 +45,9 @@ class TopicRules:
         except UnicodeDecodeError:
             return Rejection(Reason.BAD_ENCODING, "the topic is not UTF-8")
         if levels[:2] == ["drover", "v1"]:
-            if len(levels) != _NATIVE_LEVELS or levels[4] not in NATIVE_KINDS:
-                return Rejection(
-                    Reason.UNKNOWN_TOPIC, "not drover/v1/{tenant}/{device}/{position|sensor|tag|batch|json}"
-                )
-            return _route(levels[2], levels[3], decoders.NUMBERS[levels[4]])
+            if "/".join(levels[4:]) not in NATIVE_TAILS:
+                return Rejection(Reason.UNKNOWN_TOPIC, f"after the device stands one of {', '.join(NATIVE_TAILS)}")
+            return _route(levels[2], levels[3], decoders.NUMBERS[levels[-1]])
         for rule, filter_levels, decoder in self._rules:
             if _matches(filter_levels, levels):
                 if max(rule.device_levels) >= len(levels) or (rule.tenant_level or 0) >= len(levels):

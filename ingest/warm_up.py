@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from drover.api.ingest.v1 import ingest_service_pb2
 from drover.telemetry.v1 import reading_pb2
 from ingest.decoders.native_protobuf import decode_bulk
 from ingest.messages import from_pairs
 from ingest.mqtt_chunks import Chunk
 from ingest.mqtt_frames import find_packets, room_for
 from ingest.partitioning import split
+from ingest.stream_requests import take_apart
 from ingest.topic_table import TopicTable
 
 _NOW_US = 1_700_000_000_000_000
@@ -19,7 +21,7 @@ def warm_up() -> None:
     """Takes one message of every kind through every kernel, and throws the result away."""
     batch = reading_pb2.ReadingBatch(
         positions=[reading_pb2.Position(observed_at_us=_NOW_US, latitude_deg=1, longitude_deg=2)],
-        sensors=[reading_pb2.SensorSample(observed_at_us=_NOW_US, quantity=1, value=3)],
+        sensors=[reading_pb2.SensorSample(observed_at_us=_NOW_US, quantity=reading_pb2.QUANTITY_DOOR_OPEN, value=3)],
         tags=[reading_pb2.TagRead(observed_at_us=_NOW_US, epc=b"\x30")],
     )
     topic = b"drover/v1/warm/up/batch"
@@ -35,3 +37,5 @@ def warm_up() -> None:
         messages.buffer, messages.payload_start, messages.payload_end, one, one.astype(np.uint32), _NOW_US
     )
     split(readings, 2)
+    device = ingest_service_pb2.DeviceReadings(device_id="warm", readings=batch)
+    take_apart([ingest_service_pb2.StreamRequest(batch_number=1, devices=[device]).SerializeToString()])

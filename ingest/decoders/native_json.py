@@ -1,9 +1,10 @@
 """Native JSON: `drover.telemetry.v1` with its own field names, for people and for devices without protobuf.
 
-Either a batch, `{"positions": [...], "sensors": [...], "tags": [...]}`, or one position without the wrapping. A time is
-`observed_at_us` (a number, or a string of digits) or `observed_at` (RFC 3339, with an offset). A quantity is its name
-in small letters without the prefix, for instance `temperature_celsius`. An EPC is hexadecimal. Unknown fields are
-passed over; a number may stand in a string.
+On `.../{position|sensor|tag}/json` one reading, on `.../batch/json` a batch: `{"positions": [...], "sensors": [...],
+"tags": [...]}`. On `.../json`, and wherever else a rule names this decoder, either: a single reading is told by
+`latitude_deg`, `quantity` or `epc`. A time is `observed_at_us` (a number, or a string of digits) or `observed_at` (RFC
+3339, with an offset). A quantity is its name in small letters without the prefix, for instance `temperature_celsius`.
+An EPC is hexadecimal. Unknown fields are passed over; a number may stand in a string.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ _Sequence = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 _Small = Annotated[int, Meta(ge=0, le=2**32 - 1)]
 _AwareTime = Annotated[dt.datetime, Meta(tz=True)]
 
+_KINDS: Final = ("position", "sensor", "tag", "batch")
+_LEVELS_WITH_KIND: Final = 6
 _PREFIX: Final = "QUANTITY_"
 _QUANTITIES: Final = {name.removeprefix(_PREFIX).lower(): number for name, number in Quantity.items() if number != 0}
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
@@ -59,13 +62,28 @@ class _Tag(_Clocks, kw_only=True):
 
 
 class _Batch(msgspec.Struct, kw_only=True):
-    positions: list[_Position] | UnsetType = UNSET
-    sensors: list[_Sensor] | UnsetType = UNSET
-    tags: list[_Tag] | UnsetType = UNSET
+    positions: list[_Position] = []
+    sensors: list[_Sensor] = []
+    tags: list[_Tag] = []
 
 
+class _Shape(msgspec.Struct):
+    """Which of the fields that tell the kind are there."""
+
+    latitude_deg: msgspec.Raw | UnsetType = UNSET
+    quantity: msgspec.Raw | UnsetType = UNSET
+    epc: msgspec.Raw | UnsetType = UNSET
+    positions: msgspec.Raw | UnsetType = UNSET
+    sensors: msgspec.Raw | UnsetType = UNSET
+    tags: msgspec.Raw | UnsetType = UNSET
+
+
+# Lax: "12.5" is a number too.
 _decode_batch: Final = msgspec.json.Decoder(_Batch, strict=False).decode
 _decode_position: Final = msgspec.json.Decoder(_Position, strict=False).decode
+_decode_sensor: Final = msgspec.json.Decoder(_Sensor, strict=False).decode
+_decode_tag: Final = msgspec.json.Decoder(_Tag, strict=False).decode
+_decode_shape: Final = msgspec.json.Decoder(_Shape).decode
 
 
 class _Refused(Exception):
@@ -75,15 +93,20 @@ class _Refused(Exception):
 
 
 def decode(topic: str, payload: bytes, received_at_us: int) -> ReadingBatch | Rejection:  # noqa: ARG001
-    """A batch of readings, or one position."""
+    """A batch of readings, or one reading."""
     try:
-        batch = _decode_batch(payload)
-        if batch.positions is UNSET and batch.sensors is UNSET and batch.tags is UNSET:
+        kind = _kind_of(topic, payload)
+        if kind == "position":
             return ReadingBatch(positions=[_position(_decode_position(payload))])
+        if kind == "sensor":
+            return ReadingBatch(sensors=[_sensor(_decode_sensor(payload))])
+        if kind == "tag":
+            return ReadingBatch(tags=[_tag(_decode_tag(payload))])
+        batch = _decode_batch(payload)
         readings = ReadingBatch(
-            positions=[_position(each) for each in batch.positions or ()],
-            sensors=[_sensor(each) for each in batch.sensors or ()],
-            tags=[_tag(each) for each in batch.tags or ()],
+            positions=[_position(each) for each in batch.positions],
+            sensors=[_sensor(each) for each in batch.sensors],
+            tags=[_tag(each) for each in batch.tags],
         )
     except msgspec.ValidationError as error:
         # msgspec tells these two apart from a wrong type in words only.
@@ -99,6 +122,18 @@ def decode(topic: str, payload: bytes, received_at_us: int) -> ReadingBatch | Re
     if not (readings.positions or readings.sensors or readings.tags):
         return Rejection(Reason.EMPTY, "a batch without readings")
     return readings
+
+
+def _kind_of(topic: str, payload: bytes) -> str:
+    levels = topic.split("/")
+    if levels[:2] == ["drover", "v1"] and len(levels) == _LEVELS_WITH_KIND and levels[4] in _KINDS:
+        return levels[4]
+    shape = _decode_shape(payload)
+    if shape.positions is not UNSET or shape.sensors is not UNSET or shape.tags is not UNSET:
+        return "batch"
+    if shape.quantity is not UNSET:
+        return "sensor"
+    return "tag" if shape.epc is not UNSET else "position"
 
 
 def _observed_at_us(reading: _Clocks) -> int:

@@ -22,8 +22,29 @@ def decoded(message: Any) -> ReadingBatch | Rejection:
     return decode("drover/v1/acme/truck/json", json.dumps(message).encode(), 0)
 
 
-def test_one_position_needs_no_wrapping() -> None:
-    assert decoded(FIX) == batch(position())
+SAMPLE = {"observed_at_us": NOW_US, "quantity": "temperature_celsius", "value": 4.5}
+READ = {"observed_at_us": NOW_US, "epc": EPC.hex()}
+
+
+@pytest.mark.parametrize(
+    ("kind", "message", "wanted"),
+    [
+        ("position", FIX, batch(position())),
+        ("sensor", SAMPLE, batch(sensor())),
+        ("tag", READ, batch(tag())),
+        ("batch", {"positions": [FIX], "tags": [READ]}, batch(position(), tag())),
+    ],
+)
+def test_the_kind_is_in_the_topic_or_told_by_the_fields(kind: str, message: Any, wanted: ReadingBatch) -> None:
+    payload = json.dumps(message).encode()
+    for topic in (f"drover/v1/acme/truck/{kind}/json", "drover/v1/acme/truck/json", "vendor/truck", ""):
+        assert decode(topic, payload, 0) == wanted
+
+
+def test_a_topic_holds_what_it_promises() -> None:
+    answer = decode("drover/v1/acme/truck/sensor/json", json.dumps(FIX).encode(), 0)
+    assert isinstance(answer, Rejection)
+    assert answer.reason is Reason.MISSING_FIELD
 
 
 def test_every_field() -> None:

@@ -26,6 +26,12 @@ def test_native_topics(kind: str) -> None:
     )
 
 
+@pytest.mark.parametrize("kind", ["position", "sensor", "tag", "batch"])
+def test_native_topics_in_json(kind: str) -> None:
+    route = Route(DeviceName("acme", "truck-1"), decoders.NUMBERS["json"])
+    assert RULES.match(f"drover/v1/acme/truck-1/{kind}/json".encode()) == route
+
+
 @pytest.mark.parametrize(
     ("topic", "name", "decoder"),
     [
@@ -45,6 +51,8 @@ def test_mapped_topics(topic: bytes, name: DeviceName, decoder: str) -> None:
         (b"drover/v1/acme/truck", Reason.UNKNOWN_TOPIC),
         (b"drover/v1/acme/truck/cmd", Reason.UNKNOWN_TOPIC),
         (b"drover/v1/acme/truck/position/more", Reason.UNKNOWN_TOPIC),
+        (b"drover/v1/acme/truck/cmd/json", Reason.UNKNOWN_TOPIC),
+        (b"drover/v1/acme/truck/json/json", Reason.UNKNOWN_TOPIC),
         (b"drover/v1/acme//position", Reason.BAD_DEVICE_ID),
         (b"drover/v1//truck/position", Reason.BAD_DEVICE_ID),
         (b"drover/v1/acme/tr uck/position", Reason.BAD_DEVICE_ID),
@@ -63,7 +71,9 @@ def test_reasons(topic: bytes, reason: Reason) -> None:
 
 def test_filters_name_all_kinds_but_no_downlink() -> None:
     assert RULES.filters == (
-        *(f"drover/v1/+/+/{kind}" for kind in ("position", "sensor", "tag", "batch", "json")),
+        *(f"drover/v1/+/+/{kind}" for kind in ("position", "sensor", "tag", "batch")),
+        *(f"drover/v1/+/+/{kind}/json" for kind in ("position", "sensor", "tag", "batch")),
+        "drover/v1/+/+/json",
         "vendor/+/+/data",
         "owntracks/+/+/#",
     )
