@@ -262,6 +262,13 @@ class Engine:
         self._events.clear()
         verdicts = np.empty(len(rows), np.uint8)
         tags, devices = self._state.tags, self._state.devices.columns
+        built: list[CoreEvent] = []
+
+        def make_room(wanted: int) -> None:
+            # A table that is rebuilt renumbers its tags, so the rows that name them become events before.
+            built.extend(self._building.build(self._events.rows, Cause.MOVEMENT))
+            self._events.clear()
+            tags.make_room(wanted, now_us, devices)
 
         def kernel(start: int) -> int:
             return read_tags(
@@ -278,8 +285,8 @@ class Engine:
             )
 
         if len(rows):
-            run_stage(self._events, kernel, len(rows), lambda wanted: tags.make_room(wanted, now_us, devices))
-        return verdicts, self._building.build(self._events.rows, Cause.MOVEMENT)
+            run_stage(self._events, kernel, len(rows), make_room)
+        return verdicts, built + self._building.build(self._events.rows, Cause.MOVEMENT)
 
     def _newest_fixes(self, fixes: PositionColumns, rows: I64, judged: Judged) -> LiveColumns:
         self._step = self._step % (2**32 - 1) + 1

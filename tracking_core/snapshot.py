@@ -46,7 +46,10 @@ def unpack_state(data: bytes, settings: EngineSettings) -> EngineState:
     body = memoryview(data)[_HEADER.size :]
     if len(body) != length or zlib.crc32(body) != checksum:
         raise SnapshotError("the snapshot is torn: its length or checksum does not match")
-    packed = msgspec.msgpack.decode(body, type=PackedState)
+    try:
+        packed = msgspec.msgpack.decode(body, type=PackedState)
+    except msgspec.DecodeError as error:
+        raise SnapshotError(f"the snapshot is not a state of version {_VERSION}: {error}") from error
     if (packed.partitions, packed.partition) != (settings.partitions, settings.partition):
         raise SnapshotError(
             f"the snapshot is of partition {packed.partition} of {packed.partitions}, "

@@ -137,8 +137,8 @@ entries: st.SearchStrategy[list[tuple[int, Any]]] = st.lists(
 def wander(seed: int, steps: int = 250) -> list[tuple[int, Any]]:
     """A log in which devices wander over the grid for a while: dense in events, where `entries` is dense in oddities.
 
-    Entries with their append times. Most readings come in order; some are repeated, late, contradicted, far away, from the
-    future or without a fix.
+    Entries with their append times. Most readings come in order; some are repeated, late, contradicted, far away, from
+    the future or without a fix.
     """
     random = np.random.default_rng(seed)
     log: list[tuple[int, Any]] = []

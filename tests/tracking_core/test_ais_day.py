@@ -1,0 +1,79 @@
+"""A recorded morning of ships through the engine and through the oracle."""
+
+from __future__ import annotations
+
+import csv
+import datetime as dt
+import gzip
+import itertools
+import pathlib
+
+import numpy as np
+import pytest
+
+from geofence.definition import CircleShape, FenceDefinition, MultiPolygonShape
+from tests.tracking_core import naive
+from tests.tracking_core.readings import NAN, Position, columns_of
+from tracking_core.definitions import DeviceIdentity, PutFence
+from tracking_core.engine import Engine
+from tracking_core.settings import EngineSettings
+from tracking_core.verdicts import Verdict
+
+ROWS = 30_000
+REPLAYED_AT_US = 1_700_000_000_000_000
+# Longitude and latitude of harbours where ships move.
+HARBOURS = {
+    "los-angeles": (-118.24, 33.74), "new-orleans": (-90.05, 29.94), "houston": (-95.00, 29.70),
+    "miami": (-80.15, 25.77), "seattle": (-122.36, 47.60), "new-york": (-74.05, 40.67), "norfolk": (-76.32, 36.92),
+    "san-francisco": (-122.36, 37.81), "port-arthur": (-93.93, 29.85), "galveston": (-94.77, 29.33),
+}  # fmt: skip
+
+
+def fences() -> list[FenceDefinition]:
+    made = []
+    for name, (x, y) in HARBOURS.items():
+        for size in (0.02, 0.05, 0.1, 0.2):
+            ring = np.array([(x - size, y - size), (x + size, y - size), (x + size, y + size), (x - size, y + size)])
+            shape = MultiPolygonShape(((ring,),))
+            made.append(FenceDefinition("sea", f"{name}-{size}", name, shape))
+        made.append(FenceDefinition("sea", f"{name}-round", name, CircleShape(x, y, 2500.0)))
+    return made
+
+
+@pytest.fixture(scope="module")
+def morning(drover_data: pathlib.Path) -> list[Position]:
+    numbers: dict[str, int] = {}
+    fixes = []
+    with gzip.open(drover_data / "ais_us_2022-01-03.csv.gz", "rt", newline="") as file:
+        for row in itertools.islice(csv.DictReader(file), ROWS):
+            moment = dt.datetime.fromisoformat(row["BaseDateTime"]).replace(tzinfo=dt.UTC)
+            knots, course_deg = float(row["SOG"]), float(row["COG"])
+            fixes.append(
+                Position(
+                    numbers.setdefault(row["MMSI"], len(numbers)),
+                    int(moment.timestamp()) * 1_000_000,
+                    float(row["LAT"]),
+                    float(row["LON"]),
+                    speed_mps=knots * 1852 / 3600 if knots < 102.3 else NAN,
+                    heading_deg=course_deg if course_deg < 360 else NAN,
+                    received_at_us=REPLAYED_AT_US,
+                )
+            )
+    return fixes
+
+
+def test_the_ships_do_what_the_oracle_says(morning: list[Position]) -> None:
+    expected = naive.events_of(morning, fences())
+    engine = Engine(EngineSettings())
+    engine.announce([DeviceIdentity(n, "sea", f"device-{n}") for n in {fix.device for fix in morning}])
+    for fence in fences():
+        engine.define(PutFence(fence), 0)
+    events, verdicts = [], []
+    for start in range(0, len(morning), 1777):
+        result = engine.step(columns_of(morning[start : start + 1777]), REPLAYED_AT_US)
+        events += result.events
+        verdicts += result.position_verdicts.tolist()
+    assert naive.differences(expected, events) == []
+    assert len(expected) > 40
+    assert verdicts.count(Verdict.OK) > 0.99 * len(morning)
+    assert len({event.event_id for event in events}) == len(events)
