@@ -19,7 +19,6 @@ import numpy as np
 
 from benchmarks.mqtt_load import FILTER, connect
 
-
 GATHER_S = 0.002
 
 

@@ -23,8 +23,10 @@ UNKNOWN: Final = -1
 """The entry of a topic that was not added."""
 
 _EMPTY: Final = -1
-_MIX_A: Final = np.uint64(0x9E3779B97F4A7C15)
-_MIX_B: Final = np.uint64(0xD1B54A32D192ED03)
+# Odd numbers of 32 bits: products of halves then fit 64 bits, so that nothing overflows, compiled or not.
+_MIX_LOW: Final = np.uint64(0x9E3779B1)
+_MIX_HIGH: Final = np.uint64(0x85EBCA77)
+_LOW_32: Final = np.uint64(0xFFFFFFFF)
 _32: Final = np.uint64(32)
 
 
@@ -146,13 +148,20 @@ def _empty_table(entries: int, arena_bytes: int) -> _Table:
 
 
 @kernel
+def mix(state: np.uint64) -> np.uint64:
+    """Lets every bit of one half reach the other."""
+    low = (state & _LOW_32) * _MIX_LOW
+    high = (state >> _32) * _MIX_HIGH
+    return low ^ (high << _32 | high >> _32)
+
+
+@kernel
 def hash_bytes(data: U8, start: int, end: int, seed: np.uint64) -> np.uint64:
     """A keyed 64-bit hash of `data[start:end]`: multiply and fold, eight bytes a round.
 
-    The construction is that of wyhash's mixing step, without its 128-bit product; it is not cryptographic, the seed
-    keeps collisions from being prepared.
+    Not cryptographic: the seed keeps collisions from being prepared, and equal hashes are compared byte by byte.
     """
-    state = seed ^ (np.uint64(end - start) * _MIX_A)
+    state = mix(seed ^ np.uint64(end - start))
     at = np.uint64(start)
     last = np.uint64(end)
     while at < last:
@@ -175,10 +184,8 @@ def hash_bytes(data: U8, start: int, end: int, seed: np.uint64) -> np.uint64:
                 word |= np.uint64(data[at]) << shift
                 shift += np.uint64(8)
                 at += np.uint64(1)
-        state = (state ^ word) * _MIX_B
-        state ^= state >> _32
-    state *= _MIX_A
-    return state ^ (state >> _32)
+        state = mix(state ^ word)
+    return mix(state)
 
 
 @kernel
