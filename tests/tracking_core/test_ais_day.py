@@ -75,5 +75,7 @@ def test_the_ships_do_what_the_oracle_says(morning: list[Position]) -> None:
         verdicts += result.position_verdicts.tolist()
     assert naive.differences(expected, events) == []
     assert len(expected) > 40
-    assert verdicts.count(Verdict.OK) > 0.99 * len(morning)
+    # The recording is not quite in order of time: one fix in twenty is late.
+    assert verdicts.count(Verdict.OK) > 0.94 * len(morning)
+    assert verdicts.count(Verdict.LATE) > 1000
     assert len({event.event_id for event in events}) == len(events)

@@ -228,5 +228,5 @@ def test_columns_of_unequal_length_are_refused() -> None:
     "wrong", [{"partitions": 0}, {"partition": 1}, {"kept_fixes": 0}, {"tag_silence_us": 0}, {"highest_speed_mps": NAN}]
 )
 def test_settings_that_make_no_sense_are_refused(wrong) -> None:
-    with pytest.raises(ValueError, match="must be|does not exist"):
+    with pytest.raises(ValueError, match=r"must be|does not exist"):
         EngineSettings(**wrong)
