@@ -17,14 +17,14 @@ from typing import Final
 
 from geofence.compiled import F64, I32, I64, LIST_HEADER, RAY_EAST, RAY_NORTH, RAY_SOUTH, RAY_WEST
 from geofence.grid import PAD_DEG
-from geofence.kernel import kernel
+from geofence.kernel import kernel, scalar_kernel
 from geofence.rays import crossing_east, frame_sign, in_frame
 
 # The bit that every edge of a family has, beside one for each of the sixteen cells that it touches.
 ANY: Final = 1 << 16
 
 
-@kernel
+@scalar_kernel
 def touches(ax: float, ay: float, bx: float, by: float, west: float, south: float, east: float, north: float) -> bool:
     """Whether an edge touches a box; true also where rounding leaves it open (separating axes)."""
     if max(ax, bx) < west or min(ax, bx) > east or max(ay, by) < south or min(ay, by) > north:
@@ -38,7 +38,7 @@ def touches(ax: float, ay: float, bx: float, by: float, west: float, south: floa
     return abs(dx * to_y - dy * to_x) <= reach + slack
 
 
-@kernel
+@scalar_kernel
 def reduce_list(
     vertex: F64,
     edges: I32,
@@ -88,7 +88,7 @@ def reduce_list(
     return kept
 
 
-@kernel
+@scalar_kernel
 def touched_cells(ax: float, ay: float, bx: float, by: float, side_x: F64, side_y: F64) -> int:
     """One bit for each of 4 by 4 cells that an edge touches, and ANY. `side_x` and `side_y` are their five sides."""
     bits = ANY

@@ -15,7 +15,7 @@ import numpy as np
 
 from geofence.compiled import I32, I64
 from geofence.grid import DEEPEST, key_parts
-from geofence.kernel import kernel
+from geofence.kernel import kernel, scalar_kernel
 
 NODE_CELLS: Final = 16
 # Words of the account of what is used: nodes used, first free node, nodes free; the same for entries.
@@ -55,7 +55,7 @@ def _is_empty(cell: I32, node: int) -> bool:
     return True
 
 
-@kernel
+@scalar_kernel
 def _place_in(column: int, row: int, shift: int) -> int:
     """Which of a node's sixteen cells holds a cell whose column and row are `shift` bits finer."""
     return int(((row >> shift) & 3) * 4 + ((column >> shift) & 3))

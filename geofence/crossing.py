@@ -8,14 +8,14 @@ from typing import Final
 from geofence.compiled import CIRCLE, CORRIDOR, POLYGON, CompiledFences
 from geofence.distance import signed_distance_m
 from geofence.geodesy import wrap_degrees
-from geofence.kernel import kernel
+from geofence.kernel import scalar_kernel
 from geofence.predicates import orientation
 
 # A leg against a circle or corridor is looked at in this many steps before the crossing is narrowed down.
 _STEPS: Final = 32
 
 
-@kernel
+@scalar_kernel
 def _meets_edge(x0: float, y0: float, x1: float, y1: float, ax: float, ay: float, bx: float, by: float) -> float:
     """The least t in [0, 1] at which the leg is on the edge a b; 2 if never. Exact as to whether, rounded as to t."""
     if max(ax, bx) < min(x0, x1) or max(x0, x1) < min(ax, bx):
@@ -38,7 +38,7 @@ def _meets_edge(x0: float, y0: float, x1: float, y1: float, ax: float, ay: float
     return min(1.0, max(0.0, side0 / (side0 - side1)))
 
 
-@kernel
+@scalar_kernel
 def _along(x0: float, y0: float, x1: float, y1: float, x: float, y: float) -> float:
     """Where a point on the line of the leg lies on it: 0 at its start, 1 at its end; 0 for a leg of no length."""
     if abs(x1 - x0) >= abs(y1 - y0):
@@ -46,7 +46,7 @@ def _along(x0: float, y0: float, x1: float, y1: float, x: float, y: float) -> fl
     return (y - y0) / (y1 - y0)
 
 
-@kernel
+@scalar_kernel
 def _polygon_fraction(fences: CompiledFences, slot: int, x0: float, y0: float, x1: float, y1: float) -> float:
     """The least t over all edges; 1 if there is none."""
     best = 1.0
@@ -70,7 +70,7 @@ def _polygon_fraction(fences: CompiledFences, slot: int, x0: float, y0: float, x
     return best
 
 
-@kernel
+@scalar_kernel
 def _measured_fraction(fences: CompiledFences, slot: int, x0: float, y0: float, dx: float, dy: float) -> float:
     """For a circle or corridor: the first change of sides among `_STEPS` equal steps, narrowed by halving."""
     started_inside = signed_distance_m(fences, slot, x0, y0) <= 0.0
@@ -89,7 +89,7 @@ def _measured_fraction(fences: CompiledFences, slot: int, x0: float, y0: float, 
     return 1.0
 
 
-@kernel
+@scalar_kernel
 def crossing_fraction(
     fences: CompiledFences,
     slot: int,

@@ -7,11 +7,11 @@ import math
 from geofence.compiled import CIRCLE, CORRIDOR, POLYGON, CompiledFences
 from geofence.containment import contains_one
 from geofence.geodesy import distance_m
-from geofence.kernel import kernel
+from geofence.kernel import scalar_kernel
 from geofence.segment import line_distance_m
 
 
-@kernel
+@scalar_kernel
 def signed_distance_m(fences: CompiledFences, slot: int, longitude_deg: float, latitude_deg: float) -> float:
     """Metres to the fence's boundary: negative inside, 0 on it, positive outside; infinite for an empty slot.
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from geofence.kernel import kernel
+from geofence.kernel import scalar_kernel
 
 EQUATORIAL_RADIUS_M: Final = 6378137.0
 FLATTENING: Final = 1.0 / 298.257223563
@@ -30,13 +30,13 @@ _SHORT_DEG: Final = 0.05
 _SHORT_LATITUDE_DEG: Final = 75.0
 
 
-@kernel
+@scalar_kernel
 def wrap_degrees(difference_deg: float) -> float:
     """The same angle in [-180, 180)."""
     return difference_deg - 360.0 * math.floor((difference_deg + 180.0) / 360.0)
 
 
-@kernel
+@scalar_kernel
 def cartesian_m(latitude_deg: float, longitude_deg: float) -> tuple[float, float, float]:
     """The point on the ellipsoid in earth-centred coordinates."""
     sin_latitude = math.sin(latitude_deg * _DEG)
@@ -49,7 +49,7 @@ def cartesian_m(latitude_deg: float, longitude_deg: float) -> tuple[float, float
     )
 
 
-@kernel
+@scalar_kernel
 def _vincenty_series(cos2_alpha: float) -> tuple[float, float]:
     """Vincenty's A and B (equations 3 and 4)."""
     u2 = cos2_alpha * SECOND_ECCENTRICITY_SQUARED
@@ -58,7 +58,7 @@ def _vincenty_series(cos2_alpha: float) -> tuple[float, float]:
     return a, b
 
 
-@kernel
+@scalar_kernel
 def _delta_sigma(b: float, sin_sigma: float, cos_sigma: float, cos_2m: float) -> float:
     """Vincenty's equation 6."""
     inner = cos_sigma * (-1.0 + 2.0 * cos_2m * cos_2m) - b / 6.0 * cos_2m * (-3.0 + 4.0 * sin_sigma * sin_sigma) * (
@@ -67,7 +67,7 @@ def _delta_sigma(b: float, sin_sigma: float, cos_sigma: float, cos_2m: float) ->
     return b * sin_sigma * (cos_2m + b / 4.0 * inner)
 
 
-@kernel
+@scalar_kernel
 def _longitude_correction(cos2_alpha: float, sin_alpha: float, sigma: float, cos_2m: float) -> float:
     """What the longitude on the auxiliary sphere exceeds the true one by, radians (Vincenty's equations 10 and 11)."""
     c = FLATTENING / 16.0 * cos2_alpha * (4.0 + FLATTENING * (4.0 - 3.0 * cos2_alpha))
@@ -76,7 +76,7 @@ def _longitude_correction(cos2_alpha: float, sin_alpha: float, sigma: float, cos
     return (1.0 - c) * FLATTENING * sin_alpha * (sigma + c * sin_sigma * inner)
 
 
-@kernel
+@scalar_kernel
 def _reduced_latitude(latitude_deg: float) -> tuple[float, float]:
     """Sine and cosine of the reduced latitude; the cosine is never 0."""
     sin_latitude = math.sin(latitude_deg * _DEG) * (1.0 - FLATTENING)
@@ -85,7 +85,7 @@ def _reduced_latitude(latitude_deg: float) -> tuple[float, float]:
     return sin_latitude / length, cos_latitude / length
 
 
-@kernel
+@scalar_kernel
 def _arc_from_azimuth(
     azimuth: float, sin_u1: float, cos_u1: float, sin_u2: float, cos_u2: float
 ) -> tuple[float, float, float, float]:
@@ -113,7 +113,7 @@ def _arc_from_azimuth(
     return sigma, cos_2m, sin_alpha, longitude
 
 
-@kernel
+@scalar_kernel
 def _antipodal_inverse(latitude1_deg: float, latitude2_deg: float, longitude: float) -> float:
     """Distance in metres for any pair by bisection of the first azimuth; `longitude` is the difference in [0, pi]."""
     latitude1 = latitude1_deg
@@ -141,7 +141,7 @@ def _antipodal_inverse(latitude1_deg: float, latitude2_deg: float, longitude: fl
     return POLAR_RADIUS_M * a * (sigma - _delta_sigma(b, math.sin(sigma), math.cos(sigma), cos_2m))
 
 
-@kernel
+@scalar_kernel
 def inverse(latitude1_deg: float, longitude1_deg: float, latitude2_deg: float, longitude2_deg: float) -> float:
     """Length of the geodesic in metres by Vincenty's inverse solution, at any distance; right to about 0.1 mm."""
     longitude = abs(wrap_degrees(longitude2_deg - longitude1_deg)) * _DEG
@@ -173,7 +173,7 @@ def inverse(latitude1_deg: float, longitude1_deg: float, latitude2_deg: float, l
     return _antipodal_inverse(latitude1_deg, latitude2_deg, longitude)
 
 
-@kernel
+@scalar_kernel
 def distance_m(latitude1_deg: float, longitude1_deg: float, latitude2_deg: float, longitude2_deg: float) -> float:
     """Length of the geodesic between two points in metres: within 1e-6 of the true one, or 0.1 mm."""
     latitude_step = latitude2_deg - latitude1_deg
@@ -190,7 +190,7 @@ def distance_m(latitude1_deg: float, longitude1_deg: float, latitude2_deg: float
     return inverse(latitude1_deg, longitude1_deg, latitude2_deg, longitude2_deg)
 
 
-@kernel
+@scalar_kernel
 def bearing_deg(latitude1_deg: float, longitude1_deg: float, latitude2_deg: float, longitude2_deg: float) -> float:
     """Direction at the first point of the geodesic to the second, degrees clockwise from north in [0, 360).
 
@@ -223,7 +223,7 @@ def bearing_deg(latitude1_deg: float, longitude1_deg: float, latitude2_deg: floa
     return bearing + 360.0 if bearing < 0.0 else bearing
 
 
-@kernel
+@scalar_kernel
 def destination(latitude_deg: float, longitude_deg: float, bearing: float, travelled_m: float) -> tuple[float, float]:
     """Latitude and longitude of the point `travelled_m` metres along the geodesic that starts at `bearing` degrees.
 

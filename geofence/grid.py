@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from geofence.kernel import kernel
+from geofence.kernel import inlined_kernel, scalar_kernel
 
 DEEPEST: Final = 13
 BITS: Final = 2 * DEEPEST
@@ -22,43 +22,43 @@ _ROW_SCALE: Final = COLUMNS / 180.0
 _MASK: Final = COLUMNS - 1
 
 
-@kernel
+@inlined_kernel
 def finest_column(longitude_deg: float) -> int:
     """The column on the deepest level of a longitude in [-180, 180]; 180 belongs to the last."""
     return min(int((longitude_deg + 180.0) * _COLUMN_SCALE), _MASK)
 
 
-@kernel
+@inlined_kernel
 def finest_row(latitude_deg: float) -> int:
     """The row on the deepest level of a latitude in [-90, 90]; 90 belongs to the last."""
     return min(int((latitude_deg + 90.0) * _ROW_SCALE), _MASK)
 
 
-@kernel
+@scalar_kernel
 def cell_key(level: int, column: int, row: int) -> int:
     """A cell in one int64."""
     return (level << (2 * BITS)) | (row << BITS) | column
 
 
-@kernel
+@scalar_kernel
 def key_parts(key: int) -> tuple[int, int, int]:
     """Level, column and row of a cell."""
     return key >> (2 * BITS), key & _MASK, (key >> BITS) & _MASK
 
 
-@kernel
+@scalar_kernel
 def column_west_deg(level: int, column: int) -> float:
     """The ideal western side of a column; the eastern one is that of the next."""
     return column * (360.0 / (1 << (2 * level))) - 180.0
 
 
-@kernel
+@scalar_kernel
 def row_south_deg(level: int, row: int) -> float:
     """The ideal southern side of a row; the northern one is that of the next."""
     return row * (180.0 / (1 << (2 * level))) - 90.0
 
 
-@kernel
+@scalar_kernel
 def level_for(width_deg: float, height_deg: float, cells: float) -> int:
     """The level, 1 to DEEPEST, on which a box is `cells` cells wide or high, or down to a quarter of that."""
     extent = max(width_deg / 360.0, height_deg / 180.0)

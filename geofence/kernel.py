@@ -1,19 +1,52 @@
-"""The one decorator for compiled code: `@kernel` releases the GIL, caches machine code, keeps types for mypy."""
+"""The decorators for compiled code: they release the GIL, cache machine code on disk, and keep types for mypy.
+
+No fastmath: containment relies on exact rounding. Division by zero gives inf or NaN as in numpy, not an exception.
+Under `NUMBA_DISABLE_JIT=1` functions stay Python.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar, cast
+from typing import Any, Final, TypeVar
 
 import numba
 
 F = TypeVar("F", bound=Callable[..., object])
 
+_OPTIONS: Final[dict[str, Any]] = {"nogil": True, "cache": True, "error_model": "numpy"}
+# numba's typing knows only its public options.
+_njit: Final[Any] = numba.njit
+
 
 def kernel(function: F) -> F:
-    """Compiles a scalar or looping function for numba.
+    """Compiles a function that may allocate: a loop over a batch, or one that returns arrays."""
+    compiled: F = _njit(**_OPTIONS)(function)
+    return compiled
 
-    Division by zero gives inf or NaN as in numpy, not an exception. Under `NUMBA_DISABLE_JIT=1` the function stays
-    Python. No fastmath: containment relies on exact rounding.
+
+def scalar_kernel(function: F) -> F:
+    """Compiles a function that only borrows arrays: it makes none, and returns scalars or tuples of them.
+
+    Without this numba counts a reference, with an atomic instruction, for every array of a tuple like
+    `CompiledFences` at every call: 260 ns for a look-up that takes 10 (measured on numba 0.68). `_nrt` is numba's own
+    switch for code that does without its memory; should a version not know it, all that is lost is that time.
     """
-    return cast("F", numba.njit(nogil=True, cache=True, error_model="numpy")(function))
+    compiled: F
+    try:
+        compiled = _njit(**_OPTIONS, _nrt=False)(function)
+    except KeyError:
+        compiled = _njit(**_OPTIONS)(function)
+    return compiled
+
+
+def inlined_kernel(function: F) -> F:
+    """A scalar kernel whose code goes into its caller's: for small steps of a look-up.
+
+    A call passes a tuple of arrays by its words, 130 for `CompiledFences`, which takes 20 ns.
+    """
+    compiled: F
+    try:
+        compiled = _njit(**_OPTIONS, _nrt=False, forceinline=True)(function)
+    except KeyError:
+        compiled = _njit(**_OPTIONS, forceinline=True)(function)
+    return compiled

@@ -14,7 +14,7 @@ import numpy as np
 from geofence.compiled import F64, I32, I64, LIST_HEADER, MEASURE_CIRCLE, SEGMENTS, WHOLLY_INSIDE
 from geofence.geodesy import GREATEST_RADIUS_M, LEAST_RADIUS_M, distance_m
 from geofence.grid import DEEPEST, cell_key, column_west_deg, key_parts, row_south_deg
-from geofence.kernel import kernel
+from geofence.kernel import kernel, scalar_kernel
 from geofence.polygon_cells import first_cells, room_for, room_of_keys
 from geofence.segment import box_distance_bound_m, nearest_turn_deg, segment_distance_m
 
@@ -30,7 +30,7 @@ MOST_CELLS_A_SEGMENT: Final = 8
 _SLACK_M: Final = 0.01
 
 
-@kernel
+@scalar_kernel
 def _cell_reach_m(west: float, south: float, east: float, north: float) -> float:
     """No point of a cell is farther from its middle than this: the length of a line straight in degrees to a corner."""
     least_latitude = 0.0 if south < 0.0 < north else min(abs(south), abs(north))
@@ -109,7 +109,7 @@ def compile_circle(latitude_deg: float, longitude_deg: float, radius_m: float) -
     return keys[:emitted].copy(), refs[:emitted].copy()
 
 
-@kernel
+@scalar_kernel
 def _near_segments(
     vertex: F64,
     edges: I32,

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from geofence.definition import F64, MultiPolygonShape, Ring
-from geofence.kernel import kernel
+from geofence.kernel import scalar_kernel
 from geofence.predicates import orientation
 
 # A ring without a vertex nearer to Greenwich than this, and on both sides of the 180th meridian, crosses it.
@@ -62,7 +62,7 @@ def unwrapped_line(line: F64) -> F64:
     return moved
 
 
-@kernel
+@scalar_kernel
 def is_flat(ring: F64) -> bool:
     """Whether all vertices of a ring (float64 (n, 2)) lie on one line, exactly; so do any two."""
     first = 0
@@ -80,7 +80,7 @@ def is_flat(ring: F64) -> bool:
     return True
 
 
-@kernel
+@scalar_kernel
 def runs_left(ring: F64) -> bool:
     """Whether a closed ring that does not cross itself runs counter-clockwise, exactly.
 

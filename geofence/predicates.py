@@ -11,16 +11,17 @@ from __future__ import annotations
 
 from typing import Final
 
-import numpy as np
-
-from geofence.kernel import kernel
+from geofence.kernel import inlined_kernel, scalar_kernel
 
 _EPSILON: Final = 2.0**-53
 _FILTER_BOUND: Final = (3.0 + 16.0 * _EPSILON) * _EPSILON
 _SPLITTER: Final = 2.0**27 + 1.0
 
+# Twelve components.
+Expansion = tuple[float, ...]
 
-@kernel
+
+@scalar_kernel
 def two_product(a: float, b: float) -> tuple[float, float]:
     """The product and its rounding error: a * b = high + low exactly (Shewchuk, theorem 18; Dekker's split)."""
     high = a * b
@@ -34,7 +35,7 @@ def two_product(a: float, b: float) -> tuple[float, float]:
     return high, low
 
 
-@kernel
+@scalar_kernel
 def two_sum(a: float, b: float) -> tuple[float, float]:
     """The sum and its rounding error: a + b = high + low exactly (Knuth; Shewchuk, theorem 7)."""
     high = a + b
@@ -43,43 +44,56 @@ def two_sum(a: float, b: float) -> tuple[float, float]:
     return high, (a - a_virtual) + (b - b_virtual)
 
 
-@kernel
+@scalar_kernel
+def _grow(e: Expansion, term: float) -> Expansion:
+    """The expansion (zeros, then components from small to large) plus a term, exactly: grow-expansion, unrolled.
+
+    Its first component is 0, else there would be no room. A tuple, because a scalar kernel allocates nothing.
+    """
+    carried, _ = two_sum(term, e[0])
+    carried, e1 = two_sum(carried, e[1])
+    carried, e2 = two_sum(carried, e[2])
+    carried, e3 = two_sum(carried, e[3])
+    carried, e4 = two_sum(carried, e[4])
+    carried, e5 = two_sum(carried, e[5])
+    carried, e6 = two_sum(carried, e[6])
+    carried, e7 = two_sum(carried, e[7])
+    carried, e8 = two_sum(carried, e[8])
+    carried, e9 = two_sum(carried, e[9])
+    carried, e10 = two_sum(carried, e[10])
+    carried, e11 = two_sum(carried, e[11])
+    return e1, e2, e3, e4, e5, e6, e7, e8, e9, e10, e11, carried
+
+
+@scalar_kernel
 def orientation_exact(ax: float, ay: float, bx: float, by: float, px: float, py: float) -> float:
     """The sign of `orientation` from the full determinant, summed without error; slow.
 
     The twelve halves of the six products of ax*by - ay*bx + bx*py - by*px + px*ay - py*ax go into one expansion
     (grow-expansion, Shewchuk, theorem 10), whose largest component has the sign of the whole.
     """
-    expansion = np.zeros(12, np.float64)
-    size = 0
-    for term in range(6):
+    high, low = two_product(ax, by)
+    expansion: Expansion = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, low, high)
+    for term in range(5):
         if term == 0:
-            high, low = two_product(ax, by)
-        elif term == 1:
             high, low = two_product(-ay, bx)
-        elif term == 2:
+        elif term == 1:
             high, low = two_product(bx, py)
-        elif term == 3:
+        elif term == 2:
             high, low = two_product(-by, px)
-        elif term == 4:
+        elif term == 3:
             high, low = two_product(px, ay)
         else:
             high, low = two_product(-py, ax)
-        for half in range(2):
-            carried = low if half == 0 else high
-            for index in range(size):
-                carried, expansion[index] = two_sum(carried, expansion[index])
-            expansion[size] = carried
-            size += 1
-    for index in range(size - 1, -1, -1):
-        if expansion[index] > 0.0:
-            return 1.0
-        if expansion[index] < 0.0:
-            return -1.0
-    return 0.0
+        expansion = _grow(_grow(expansion, low), high)
+    sign = 0.0
+    for component in expansion:
+        if component != 0.0:
+            sign = component
+    return sign
 
 
-@kernel
+@inlined_kernel
 def orientation(ax: float, ay: float, bx: float, by: float, px: float, py: float) -> float:
     """Positive when p lies left of the directed line from a to b, negative when right, 0 exactly when on it.
 

@@ -11,14 +11,14 @@ from __future__ import annotations
 from typing import Final
 
 from geofence.compiled import F64, I32, LIST_HEADER, RAY_EAST, RAY_NORTH, RAY_SOUTH, RAY_WEST
-from geofence.kernel import kernel
+from geofence.kernel import inlined_kernel, scalar_kernel
 from geofence.predicates import orientation
 
 # What a winding number can never be: the point lies on an edge.
 ON_EDGE: Final = 1 << 24
 
 
-@kernel
+@inlined_kernel
 def crossing_east(x1: float, y1: float, x2: float, y2: float, x: float, y: float) -> int:
     """1, -1 or 0 as the ray from (x, y) to the east crosses the edge upwards, downwards or not; ON_EDGE if on the edge.
 
@@ -40,7 +40,7 @@ def crossing_east(x1: float, y1: float, x2: float, y2: float, x: float, y: float
     return 1 if upwards else -1
 
 
-@kernel
+@inlined_kernel
 def winding_by_list(border_list: I32, start: int, vertex: F64, x: float, y: float) -> int:
     """The winding number about a point of a border cell by the cell's list; ON_EDGE on an edge."""
     header = border_list[start]
@@ -79,7 +79,7 @@ def winding_by_list(border_list: I32, start: int, vertex: F64, x: float, y: floa
     return int(winding + border_list[start + 1])
 
 
-@kernel
+@scalar_kernel
 def in_frame(ray: int, x: float, y: float) -> tuple[float, float]:
     """A point in the frame in which the ray runs along the first coordinate."""
     if ray == RAY_EAST:
@@ -91,7 +91,7 @@ def in_frame(ray: int, x: float, y: float) -> tuple[float, float]:
     return -y, x
 
 
-@kernel
+@scalar_kernel
 def frame_sign(ray: int) -> int:
     """What a crossing in the frame of a ray counts for: -1 where the frame is mirrored."""
     return 1 if ray in (RAY_EAST, RAY_SOUTH) else -1

@@ -13,7 +13,7 @@ from geofence.geodesy import (
     cartesian_m,
     distance_m,
 )
-from geofence.kernel import kernel
+from geofence.kernel import scalar_kernel
 
 _DEG: Final = math.pi / 180.0
 # A straight line in degrees bends on the ground; within a piece of this length the distance has one minimum.
@@ -24,13 +24,13 @@ _FLAT_DEG: Final = 1.0
 _FLAT_LATITUDE_DEG: Final = 70.0
 
 
-@kernel
+@scalar_kernel
 def nearest_turn_deg(longitude_deg: float, middle_deg: float) -> float:
     """The longitude plus the multiple of 360 that brings it nearest to `middle_deg`."""
     return longitude_deg + 360.0 * math.floor((middle_deg - longitude_deg) / 360.0 + 0.5)
 
 
-@kernel
+@scalar_kernel
 def box_distance_bound_m(
     longitude_deg: float, latitude_deg: float, west_deg: float, south_deg: float, east_deg: float, north_deg: float
 ) -> float:
@@ -46,7 +46,7 @@ def box_distance_bound_m(
     return 0.999 * LEAST_RADIUS_M * max(north_gap, across)
 
 
-@kernel
+@scalar_kernel
 def _step_along(
     ax: float, ay: float, dx: float, dy: float, t: float, px: float, py: float, pz: float
 ) -> tuple[float, float, float]:
@@ -72,7 +72,7 @@ def _step_along(
     return step, math.sqrt(rate2), x * x + y * y + z * z
 
 
-@kernel
+@scalar_kernel
 def segment_distance_m(
     ax_deg: float, ay_deg: float, bx_deg: float, by_deg: float, longitude_deg: float, latitude_deg: float
 ) -> float:
@@ -120,7 +120,7 @@ def segment_distance_m(
     )
 
 
-@kernel
+@scalar_kernel
 def flat_bound_m(
     ax_deg: float, ay_deg: float, bx_deg: float, by_deg: float, longitude_deg: float, latitude_deg: float, cosine: float
 ) -> float:
@@ -142,7 +142,7 @@ def flat_bound_m(
     return 0.9 * LEAST_RADIUS_M * _DEG * math.sqrt(x * x + y * y)
 
 
-@kernel
+@scalar_kernel
 def line_distance_m(fences: CompiledFences, slot: int, longitude_deg: float, latitude_deg: float) -> float:
     """Metres from a point to the nearest edge of a polygon or segment of a corridor's line; never negative.
 

@@ -23,7 +23,7 @@ from geofence.containment import contains_one
 from geofence.crossing import crossing_fraction
 from geofence.distance import signed_distance_m
 from geofence.geodesy import wrap_degrees
-from geofence.kernel import kernel
+from geofence.kernel import scalar_kernel
 
 UNKNOWN: Final = 0
 OUT: Final = 1
@@ -78,19 +78,19 @@ class Fix(NamedTuple):
     accuracy_m: float
 
 
-@kernel
+@scalar_kernel
 def _settled(state: int) -> Presence:
     """A presence with nothing pending."""
     return Presence(state, 0, NO_TIME, NO_TIME, math.nan, math.nan)
 
 
-@kernel
+@scalar_kernel
 def _noted(state: int, fixes: int, since_us: int, crossing: Crossing) -> Presence:
     """A presence that remembers a crossing."""
     return Presence(state, fixes, since_us, crossing.at_us, crossing.latitude_deg, crossing.longitude_deg)
 
 
-@kernel
+@scalar_kernel
 def evidence(distance_m: float, accuracy_m: float, exit_margin_m: float, accuracy_cap_m: float) -> int:
     """What a fix at this signed distance speaks for. NaN accuracy counts as 0; NaN distance says nothing."""
     if distance_m <= 0.0:
@@ -99,7 +99,7 @@ def evidence(distance_m: float, accuracy_m: float, exit_margin_m: float, accurac
     return SPEAKS_OUT if distance_m - doubt_m > exit_margin_m else SAYS_NOTHING
 
 
-@kernel
+@scalar_kernel
 def passes_boundary(presence: Presence, inside: bool) -> bool:  # noqa: FBT001 - kernels know no keywords
     """Whether `update` with this fix notes a crossing, so that it is worth finding where."""
     if presence.state == OUT:
@@ -107,7 +107,7 @@ def passes_boundary(presence: Presence, inside: bool) -> bool:  # noqa: FBT001 -
     return presence.state == IN and not inside and presence.crossed_at_us == NO_TIME
 
 
-@kernel
+@scalar_kernel
 def update(
     presence: Presence,
     speaks: int,
@@ -153,7 +153,7 @@ def update(
     return _noted(PENDING_OUT if was_in else PENDING_IN, fixes, since_us, dated), NO_EVENT, dated
 
 
-@kernel
+@scalar_kernel
 def crossing_between(fences: CompiledFences, slot: int, before: Fix, after: Fix) -> Crossing:
     """When and where the leg between two fixes first passes the boundary.
 
@@ -175,7 +175,7 @@ def crossing_between(fences: CompiledFences, slot: int, before: Fix, after: Fix)
     )
 
 
-@kernel
+@scalar_kernel
 def observe(
     fences: CompiledFences, slot: int, presence: Presence, before: Fix, fix: Fix
 ) -> tuple[Presence, int, Crossing]:
