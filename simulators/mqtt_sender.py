@@ -43,7 +43,11 @@ class MqttSender:
         self._waiting: deque[_Unacknowledged] = deque()
         self._in_flight: dict[int, _Unacknowledged] = {}
         self._next = 0
-        self._changed = asyncio.Condition()
+        # Events and not a condition: one wake-up a message, thousands of times a second.
+        self._has_room = asyncio.Event()
+        self._has_work = asyncio.Event()
+        self._is_idle = asyncio.Event()
+        self._is_idle.set()
 
     async def send(self, device_id: str, readings: reading_pb2.ReadingBatch) -> None:
         """See Sender."""
@@ -65,41 +69,42 @@ class MqttSender:
 
     async def send_raw(self, topic: str, payload: bytes, readings: int = 1) -> None:
         """Any bytes on any topic, for faults."""
-        async with self._changed:
-            await self._changed.wait_for(lambda: len(self._waiting) + len(self._in_flight) < self._window)
-            self._waiting.append(_Unacknowledged(topic, payload, readings))
-            self.receipts.sent += readings
-            self._changed.notify_all()
+        while len(self._waiting) + len(self._in_flight) >= self._window:
+            self._has_room.clear()
+            await self._has_room.wait()
+        self._waiting.append(_Unacknowledged(topic, payload, readings))
+        self.receipts.sent += readings
+        self._is_idle.clear()
+        self._has_work.set()
 
     async def flush(self) -> None:
         """Nothing is held back."""
 
     async def drain(self) -> None:
         """See Sender."""
-        async with self._changed:
-            await self._changed.wait_for(lambda: not self._waiting and not self._in_flight)
+        await self._is_idle.wait()
 
     async def run(self, client: aiomqtt.Client) -> None:
         """Publishes over one connection until it breaks, with aiomqtt.MqttError."""
         async with asyncio.TaskGroup() as group:
             while True:
-                async with self._changed:
-                    await self._changed.wait_for(lambda: bool(self._waiting))
-                    batch = list(self._waiting)
-                    self._waiting.clear()
-                    tickets = range(self._next, self._next + len(batch))
-                    self._next += len(batch)
-                    self._in_flight.update(zip(tickets, batch, strict=True))
-                for ticket, message in zip(tickets, batch, strict=True):
+                await self._has_work.wait()
+                while self._waiting:
+                    message = self._waiting.popleft()
+                    ticket = self._next
+                    self._next += 1
+                    self._in_flight[ticket] = message
                     group.create_task(self._publish(client, ticket, message))
+                self._has_work.clear()
                 await asyncio.sleep(0)
 
     async def _publish(self, client: aiomqtt.Client, ticket: int, message: _Unacknowledged) -> None:
         await client.publish(message.topic, message.payload, qos=1, timeout=60.0)
-        async with self._changed:
-            del self._in_flight[ticket]
-            self.receipts.acknowledged += message.readings
-            self._changed.notify_all()
+        del self._in_flight[ticket]
+        self.receipts.acknowledged += message.readings
+        self._has_room.set()
+        if not self._in_flight and not self._waiting:
+            self._is_idle.set()
 
     def take_back(self) -> None:
         """After a break: what was in flight goes first, in its order."""
@@ -107,13 +112,16 @@ class MqttSender:
         self._in_flight.clear()
         self._waiting.extendleft(reversed(again))
         self.receipts.resent += sum(message.readings for message in again)
+        if self._waiting:
+            self._has_work.set()
 
 
 @contextlib.asynccontextmanager
 async def connected(
-    url: str, tenant: str, client_id: str, *, window: int = 2000, batched: bool = False
+    url: str, tenant: str, client_id: str, *, window: int = 200, batched: bool = False
 ) -> AsyncIterator[MqttSender]:
     """A sender that reconnects for as long as the context lasts. `url` is mqtt://[user:password@]host[:port]."""
+    # Each publish of aiomqtt looks through all that are pending: a window of thousands is slower than one of hundreds.
     parts = urllib.parse.urlsplit(url)
     sender = MqttSender(tenant, window=window, batched=batched)
 

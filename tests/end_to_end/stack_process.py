@@ -69,10 +69,8 @@ class StackProcess:
 
     def logs(self) -> str:
         """The end of every process's log."""
-        parts = []
-        for file in sorted((self.data_dir / "logs").glob("*.log")):
-            parts.append(f"--- {file.name}\n{file.read_text(errors='replace')[-1500:]}")
-        return "\n".join(parts)
+        files = sorted((self.data_dir / "logs").glob("*.log"))
+        return "\n".join(f"--- {file.name}\n{file.read_text(errors='replace')[-1500:]}" for file in files)
 
     def described(self) -> dict[str, Any]:
         """What the stack wrote down about itself."""
