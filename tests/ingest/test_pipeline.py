@@ -14,7 +14,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from drover.telemetry.v1.reading_pb2 import ReadingBatch
 from ingest.device_name import DeviceName
 from ingest.messages import from_pairs
-from ingest.registry import AutoProvisioning
+from ingest.registry import AutoProvisioning, RegistryUnavailableError
 from runtime import redis_client
 from runtime.partitioned_log import START, RedisStreamLog
 from tests.ingest.readings import batch, position, sensor, tag
@@ -163,6 +163,73 @@ async def test_nobody_is_told_while_the_log_or_the_letters_are_away(tmp_path: pa
             assert not bad.done()
         await asyncio.wait_for(bad, 20)
         assert len(await rig.letters()) == 1
+
+
+async def test_known_devices_do_not_wait_for_the_register(tmp_path: pathlib.Path) -> None:
+    log = FakeLog()
+    fix = position().SerializeToString()
+    async with running(tmp_path, log, auto=AutoProvisioning(enabled=True)) as rig:
+        await rig.send((f"{TRUCK}/position", fix))
+        async with rig.engine.connect() as other:
+            await other.exec_driver_sql("ROLLBACK")
+            await other.exec_driver_sql("BEGIN IMMEDIATE")
+            mixed = asyncio.create_task(rig.send(("drover/v1/acme/new/position", fix), (f"{TRUCK}/position", fix)))
+            await asyncio.wait_for(rig.send((f"{TRUCK}/position", fix)), 5)
+            assert log.readings.positions.device.tolist() == [0, 0, 0]
+            assert not mixed.done()
+        await asyncio.wait_for(mixed, 20)
+        assert log.readings.positions.device.tolist() == [0, 0, 0, 1]
+
+
+async def test_a_device_keeps_its_order_while_its_first_message_waits(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = FakeLog()
+    async with running(tmp_path, log, auto=AutoProvisioning(enabled=True)) as rig:
+        resolve = rig.registry.resolve
+        pauses = iter([0.05, 0.0, 0.02])
+
+        async def slowly(names: Any) -> Any:
+            await asyncio.sleep(next(pauses, 0.0))
+            return await resolve(names)
+
+        monkeypatch.setattr(rig.registry, "resolve", slowly)
+        sending: list[asyncio.Task[None]] = []
+        for n in range(200):
+            topics = [f"drover/v1/acme/truck-{device}/position" for device in range(n % 5 + 1)]
+            fix = position(sequence=n).SerializeToString()
+            sending.append(asyncio.create_task(rig.send(*((topic, fix) for topic in topics))))
+            await asyncio.sleep(0.001 if n % 3 else 0)
+        await asyncio.gather(*sending)
+        positions = log.readings.positions
+        for device in range(5):
+            number = (await rig.registry.get(DeviceName("acme", f"truck-{device}"))).number
+            assert positions.sequence[positions.device == number].tolist() == [n for n in range(200) if n % 5 >= device]
+
+
+async def test_the_register_is_waited_for_and_given_up(tmp_path: pathlib.Path) -> None:
+    log = FakeLog()
+    fix = position().SerializeToString()
+    async with running(tmp_path, log) as rig:
+        await rig.provision("truck")
+        async with rig.engine.connect() as other:
+            await other.exec_driver_sql("ALTER TABLE devices RENAME TO away")
+            await other.commit()
+            sending = asyncio.create_task(rig.send(("drover/v1/acme/new/position", fix)))
+            await asyncio.sleep(0.2)
+            assert not sending.done()
+            assert rig.registry.wrong is not None
+            await other.exec_driver_sql("ALTER TABLE away RENAME TO devices")
+            await other.commit()
+            await asyncio.wait_for(sending, 5)
+            assert rig.registry.wrong is None
+            await other.exec_driver_sql("ALTER TABLE devices RENAME TO away")
+            await other.commit()
+        sending = asyncio.create_task(rig.send(("drover/v1/acme/newer/position", fix)))
+        await asyncio.sleep(0.1)
+        rig.registry.close()
+        with pytest.raises(RegistryUnavailableError):
+            await sending
 
 
 _PAYLOADS: list[bytes] = [
