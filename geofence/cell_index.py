@@ -12,8 +12,8 @@ class CellIndex:
     """A tree of cells for each tenant. `cell`, `entry` and `root` are replaced when they grow; take them anew."""
 
     def __init__(self) -> None:
-        self.cell: I32 = np.full((4 * MOST_NEW_NODES * NODE_CELLS, 2), -1, np.int32)
-        self.entry: I32 = np.zeros((64, 3), np.int32)
+        self.cell: I32 = np.full((4 * MOST_NEW_NODES * NODE_CELLS, 4), -1, np.int32)
+        self.entry: I32 = np.zeros((64, 4), np.int32)
         self.root: I32 = np.full((4, 4), -1, np.int32)
         self._account: I64 = np.zeros(ACCOUNT_WORDS, np.int64)
         self._account[[1, 4]] = -1

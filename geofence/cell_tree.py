@@ -1,10 +1,10 @@
 """The index: one tree of cells a tenant, in which every fence hangs at exactly the cells that it has.
 
-A node is 4 by 4 cells of one level; a cell has a child node and a chain of entries, one for each fence that has
-this very cell. Where a fence hangs depends on nothing but its own shape, so that adding or taking away one touches
-its own cells only, and a look-up goes down one path, past the entries of every fence that may hold the point, at
-any mixture of sizes. The root of a tenant is as deep as its fences allow. Freed nodes and entries are chained
-through their first word and used again.
+A node is 4 by 4 cells of one level; a cell has a child node and an entry for each fence that has this very cell:
+the first in its own row, so that a look-up mostly reads nothing else, further ones in a chain. Where a fence hangs
+depends on nothing but its own shape, so that adding or taking away one touches its own cells only, and a look-up
+goes down one path, past the entries of every fence that may hold the point, at any mixture of sizes. The root of a
+tenant is as deep as its fences allow. Freed nodes and entries are chained through their first word and used again.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from geofence.compiled import I32, I64
+from geofence.compiled import CHILD, I32, I64, NEXT, REF, SLOT
 from geofence.grid import DEEPEST, key_parts
 from geofence.kernel import kernel, scalar_kernel
 
@@ -29,7 +29,7 @@ def _take_node(cell: I32, account: I64) -> int:
     """An empty node; the caller has seen to it that there is room."""
     node = int(account[1])
     if node >= 0:
-        account[1] = cell[node * NODE_CELLS, 0]
+        account[1] = cell[node * NODE_CELLS, CHILD]
         account[2] -= 1
     else:
         node = int(account[0])
@@ -41,7 +41,7 @@ def _take_node(cell: I32, account: I64) -> int:
 @kernel
 def _free_node(cell: I32, account: I64, node: int) -> None:
     """Chains a node to the free ones."""
-    cell[node * NODE_CELLS, 0] = account[1]
+    cell[node * NODE_CELLS, CHILD] = account[1]
     account[1] = node
     account[2] += 1
 
@@ -50,7 +50,7 @@ def _free_node(cell: I32, account: I64, node: int) -> None:
 def _is_empty(cell: I32, node: int) -> bool:
     """Whether no cell of a node has a child or an entry."""
     for place in range(node * NODE_CELLS, (node + 1) * NODE_CELLS):
-        if cell[place, 0] >= 0 or cell[place, 1] >= 0:
+        if cell[place, CHILD] >= 0 or cell[place, SLOT] >= 0:
             return False
     return True
 
@@ -73,7 +73,7 @@ def _raise_root(cell: I32, account: I64, root: I32, level: int, column: int, row
         column >> (2 * (level - root[1])) != root[2] or row >> (2 * (level - root[1])) != root[3]
     ):
         above = _take_node(cell, account)
-        cell[above * NODE_CELLS + _place_in(root[2], root[3], 0), 0] = root[0]
+        cell[above * NODE_CELLS + _place_in(root[2], root[3], 0), CHILD] = root[0]
         root[0] = above
         root[1] -= 1
         root[2] >>= 2
@@ -95,21 +95,25 @@ def insert_cells(cell: I32, entry: I32, account: I64, root: I32, keys: I64, refs
         node = root[0]
         for depth in range(root[1] + 1, level):
             place = node * NODE_CELLS + _place_in(column, row, 2 * (level - depth))
-            if cell[place, 0] < 0:
-                cell[place, 0] = _take_node(cell, account)
-            node = cell[place, 0]
+            if cell[place, CHILD] < 0:
+                cell[place, CHILD] = _take_node(cell, account)
+            node = cell[place, CHILD]
         place = node * NODE_CELLS + _place_in(column, row, 0)
+        if cell[place, SLOT] < 0:
+            cell[place, SLOT] = slot
+            cell[place, REF] = refs[index]
+            continue
         at = account[4]
         if at >= 0:
-            account[4] = entry[at, 0]
+            account[4] = entry[at, SLOT]
             account[5] -= 1
         else:
             at = account[3]
             account[3] += 1
-        entry[at, 0] = slot
-        entry[at, 1] = refs[index]
-        entry[at, 2] = cell[place, 1]
-        cell[place, 1] = at
+        entry[at, SLOT] = slot
+        entry[at, REF] = refs[index]
+        entry[at, NEXT] = cell[place, NEXT]
+        cell[place, NEXT] = at
     return len(keys)
 
 
@@ -126,25 +130,34 @@ def remove_cells(cell: I32, entry: I32, account: I64, root: I32, keys: I64, slot
         length = 0
         for depth in range(root[1] + 1, level + 1):
             path[length] = node * NODE_CELLS + _place_in(column, row, 2 * (level - depth))
-            node = cell[path[length], 0]
+            node = cell[path[length], CHILD]
             length += 1
         place = path[length - 1]
-        at = cell[place, 1]
-        before = -1
-        while entry[at, 0] != slot:
-            before = at
-            at = entry[at, 2]
-        if before < 0:
-            cell[place, 1] = entry[at, 2]
+        freed = cell[place, NEXT]
+        if cell[place, SLOT] == slot:
+            if freed < 0:
+                cell[place, SLOT] = -1
+            else:
+                cell[place, SLOT] = entry[freed, SLOT]
+                cell[place, REF] = entry[freed, REF]
+                cell[place, NEXT] = entry[freed, NEXT]
+        elif entry[freed, SLOT] == slot:
+            cell[place, NEXT] = entry[freed, NEXT]
         else:
-            entry[before, 2] = entry[at, 2]
-        entry[at, 0] = account[4]
-        account[4] = at
-        account[5] += 1
+            before = freed
+            freed = entry[before, NEXT]
+            while entry[freed, SLOT] != slot:
+                before = freed
+                freed = entry[before, NEXT]
+            entry[before, NEXT] = entry[freed, NEXT]
+        if freed >= 0:
+            entry[freed, SLOT] = account[4]
+            account[4] = freed
+            account[5] += 1
         while length > 0 and _is_empty(cell, path[length - 1] // NODE_CELLS):
             _free_node(cell, account, path[length - 1] // NODE_CELLS)
             length -= 1
             if length > 0:
-                cell[path[length - 1], 0] = -1
+                cell[path[length - 1], CHILD] = -1
             else:
                 root[0] = -1

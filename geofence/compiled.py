@@ -34,6 +34,11 @@ RAY_WEST: Final = 1
 RAY_NORTH: Final = 2
 RAY_SOUTH: Final = 3
 SEGMENTS: Final = 4
+# Words of a row of `cell` and of `entry`.
+CHILD: Final = 0
+SLOT: Final = 1
+REF: Final = 2
+NEXT: Final = 3
 # Words of a list before its edges: count * 8 + how it is read; the winding number where the ray ends.
 LIST_HEADER: Final = 2
 
@@ -66,9 +71,9 @@ class CompiledFences(NamedTuple):
     border_list: I32
     # (tenants, 4): root node or -1, its level, its cell x and y on that level (geofence/grid.py).
     tenant_root: I32
-    # (nodes * 16, 2): child node or -1, first entry or -1.
+    # (nodes * 16, 4): child node or -1, and an entry; slot -1 if there is none.
     cell: I32
-    # (n, 3): slot, WHOLLY_INSIDE or MEASURE_CIRCLE or a place in `border_list`, next entry of the cell or -1.
+    # (n, 4): nothing, and an entry: slot; WHOLLY_INSIDE, MEASURE_CIRCLE or a place in `border_list`; next entry or -1.
     entry: I32
 
 
@@ -94,8 +99,8 @@ def empty_fences(slots: int) -> CompiledFences:
         chunk_box=np.zeros((0, 4)),
         border_list=np.zeros(0, np.int32),
         tenant_root=np.full((4, 4), -1, np.int32),
-        cell=np.full((0, 2), -1, np.int32),
-        entry=np.zeros((0, 3), np.int32),
+        cell=np.full((0, 4), -1, np.int32),
+        entry=np.zeros((0, 4), np.int32),
     )
 
 
