@@ -104,6 +104,9 @@ async def read(engine: AsyncEngine) -> AsyncIterator[ReadConnection]:
     """One consistent look: a connection whose transaction is rolled back at the end. Raises Unavailable."""
     with _away_is_unavailable():
         async with engine.connect() as connection:
+            if engine.dialect.name != "sqlite":
+                # For the transaction that follows only: all its statements see the same moment, as they do in SQLite.
+                await connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             yield ReadConnection(connection)
 
 

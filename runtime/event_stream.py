@@ -16,6 +16,7 @@ What can go wrong, and what becomes of it:
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, NamedTuple, TypeVar
@@ -227,18 +228,37 @@ class EventConsumer:
         backoff_s = FIRST_BACKOFF_S
         while True:
             try:
-                try:
-                    return await call()
-                except ResponseError as error:
-                    # A Redis that lost its data, or whose data a person removed; the inbox knows what was done.
-                    if not str(error).startswith(("NOGROUP", "no such key")):
-                        raise
-                    await self._create_group()
+                answer = await self._with_group(call)
             except AWAY as error:
                 log.warning("waiting for Redis", stream=self._stream, group=self._group, reason=str(error))
                 if await stop.wait_for(backoff_s):
                     raise _StoppedError from error
                 backoff_s = min(2 * backoff_s, MAX_BACKOFF_S)
+            else:
+                _heed_cancellation()
+                return answer
+
+    async def _with_group(self, call: Callable[[], Awaitable[_T]]) -> _T:
+        """The result of `call`, once more after the group was made anew: by a Redis that lost its data, or by a person
+        who removed the stream. The group then begins at the beginning; the inbox knows what was done.
+        """
+        try:
+            return await call()
+        except ResponseError as error:
+            if not str(error).startswith(("NOGROUP", "no such key")):
+                raise
+            await self._create_group()
+            return await call()
+
+
+def _heed_cancellation() -> None:
+    """Before Python 3.12 `asyncio.wait_for`, in which the client sends, may swallow a cancellation (CPython gh-86296).
+
+    A consumer would then go on for ever in a process that is coming down.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _milliseconds(entry_id: bytes) -> int:

@@ -1,0 +1,105 @@
+"""Events as they come from the stream: each kind is read, what moves no shipment is passed over, garbage is refused."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from drover.telemetry.v1.reading_pb2 import Quantity
+from drover.tracking.v1 import event_pb2 as pb
+from runtime.problems import Invalid
+from services.shipment import page_token
+from services.shipment.commands import PageKey
+from services.shipment.events import ExcursionClosed, ExcursionOpened, FenceCrossed, TagMoved
+from services.shipment.wire import event_of
+from tests.services.shipment.examples import NOW_US, shipment
+
+
+def event(**fields: Any) -> bytes:
+    given: dict[str, Any] = {
+        "event_id": "e",
+        "tenant": "t",
+        "device_id": "d",
+        "observed_at_us": 5,
+        "revision": 1,
+        **fields,
+    }
+    return pb.TrackingEvent(**given).SerializeToString()
+
+
+WHO = ("e", "t", "d", 5)
+TEMPERATURE = Quantity.QUANTITY_TEMPERATURE_CELSIUS
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (event(geofence_entered=pb.GeofenceEntered(fence_id="f")), FenceCrossed(*WHO, "f", entered=True)),
+        (event(geofence_exited=pb.GeofenceExited(fence_id="f")), FenceCrossed(*WHO, "f", entered=False)),
+        (event(geofence_entered=pb.GeofenceEntered(fence_id="f"), cause=pb.CAUSE_DEFINITION), None),
+        (event(geofence_exited=pb.GeofenceExited(fence_id="f"), cause=pb.CAUSE_DEFINITION), None),
+        (event(tag_arrived=pb.TagArrived(epc=b"x")), TagMoved(*WHO, b"x", arrived=True)),
+        (event(tag_departed=pb.TagDeparted(epc=b"x")), TagMoved(*WHO, b"x", arrived=False)),
+        (
+            event(excursion_opened=pb.ExcursionOpened(limit_id="l", quantity=TEMPERATURE, probe=2, value=9, bound=8)),
+            ExcursionOpened(*WHO, 1, "l", 2, "temperature_celsius", 9.0, 8.0),
+        ),
+        (
+            event(
+                excursion_closed=pb.ExcursionClosed(
+                    limit_id="l", quantity=TEMPERATURE, probe=2, value=7, worst_value=9, opened_at_us=3
+                ),
+                cause=pb.CAUSE_DEFINITION,
+            ),
+            ExcursionClosed(*WHO, 1, "l", 2, "temperature_celsius", 3, 9.0),
+        ),
+        (event(), None),
+    ],
+)
+def test_each_kind_is_read(data: bytes, expected: object) -> None:
+    assert event_of(data) == expected
+
+
+def test_a_quantity_of_a_later_version_is_named_by_its_number() -> None:
+    opened = pb.ExcursionOpened.FromString(b"\x10\x63")
+    found = event_of(event(excursion_opened=opened))
+    assert isinstance(found, ExcursionOpened)
+    assert found.quantity == "quantity 99"
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"\xff", b"not an event", event(event_id=""), event(tenant=""), event(device_id="")]
+)
+def test_garbage_is_refused(data: bytes) -> None:
+    with pytest.raises(Invalid) as caught:
+        event_of(data)
+    assert caught.value.code == "malformed_event"
+
+
+@given(st.binary(max_size=60))
+def test_no_bytes_crash_it(data: bytes) -> None:
+    with contextlib.suppress(Invalid):
+        event_of(data)
+
+
+def test_page_tokens_come_back_as_they_were() -> None:
+    assert page_token.decode("") is None
+    token = page_token.encode(shipment())
+    assert page_token.decode(token) == PageKey(NOW_US, "s-1")  # type: ignore[arg-type]
+    assert "s-1" not in token
+
+
+@given(st.text(max_size=30))
+def test_no_page_token_crashes_it(token: str) -> None:
+    with contextlib.suppress(Invalid):
+        assert page_token.decode(token) is None or len(token) > 4
+
+
+@pytest.mark.parametrize("token", ["W10", "bnVsbA", "WzEsMl0", "WyJhIiwiYiJd", "Wy0xLCJhIl0", "é", "a"])
+def test_tokens_of_another_shape_are_refused(token: str) -> None:
+    with pytest.raises(Invalid):
+        page_token.decode(token)
