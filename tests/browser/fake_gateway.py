@@ -298,7 +298,9 @@ class FakeGateway:
 
 def problem(status: int, title: str, detail: str) -> Response:
     """A problem document (RFC 9457)."""
-    return JSONResponse({"title": title, "status": status, "detail": detail}, status, media_type="application/problem+json")
+    return JSONResponse(
+        {"title": title, "status": status, "detail": detail}, status, media_type="application/problem+json"
+    )
 
 
 def in_minutes(minutes: float) -> str:

@@ -44,7 +44,10 @@ def furnish(gateway: FakeGateway) -> None:
     gateway.fences["a67"] = {
         "type": "Feature",
         "id": "a67",
-        "geometry": {"type": "LineString", "coordinates": [list(CITIES["Breda"]), [5.1, 51.52], list(CITIES["Eindhoven"])]},
+        "geometry": {
+            "type": "LineString",
+            "coordinates": [list(CITIES["Breda"]), [5.1, 51.52], list(CITIES["Eindhoven"])],
+        },
         "properties": {"name": "Corridor A58", "half_width_m": 2500, "version": 1},
     }
     now_us = time.time_ns() // 1000
@@ -84,7 +87,8 @@ def furnish(gateway: FakeGateway) -> None:
 def open_page(page: Page, gateway: FakeGateway) -> None:
     """Opens the page and waits until vehicles are drawn."""
     page.goto(gateway.url)
-    page.wait_for_function("() => window.drover?.vehicles().length > 0 && window.drover.frames() > 3", timeout=30_000)
+    while not page.evaluate("window.drover?.vehicles().length > 0 && window.drover.frames() > 3"):
+        page.wait_for_timeout(100)
     page.wait_for_timeout(2500)
 
 

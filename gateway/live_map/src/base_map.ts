@@ -1,27 +1,17 @@
 /**
  * The base map: Natural Earth by way of the `world-atlas` package, so that the page needs no tile server and sends
- * nothing anywhere. A coarse outline is there at once; the fine one is fetched, from our own origin, when someone zooms in.
+ * nothing anywhere. A coarse outline of the world is there first; zoomed in, the fine outline of what is looked at.
  */
-import type { Feature, FeatureCollection, MultiLineString, MultiPolygon, Polygon, Position } from "geojson";
+import type { Feature, FeatureCollection, Geometry } from "geojson";
 import type { ExpressionSpecification, GeoJSONSource, Map as MapLibre, StyleSpecification } from "maplibre-gl";
-import { feature, mesh } from "topojson-client";
-import type { GeometryCollection, Topology } from "topojson-specification";
-import coarseUrl from "world-atlas/countries-50m.json?url";
-import fineUrl from "world-atlas/countries-10m.json?url";
-import type { LonLat } from "./geodesy";
-import { ringCentroid } from "./fences";
+import coarseAtlas from "world-atlas/countries-50m.json?url";
+import fineAtlas from "world-atlas/countries-10m.json?url";
+import type { AtlasPart, AtlasRequest, Place } from "./atlas_worker";
+import { type Bounds, contains } from "./subscription";
 import type { Theme } from "./theme";
 
-type Atlas = Topology<{ countries: GeometryCollection<{ name: string }> }>;
-
-export interface Place {
-  readonly name: string;
-  readonly at: LonLat;
-  /** Width of its main part in degrees, by which labels are ranked. */
-  readonly widthDeg: number;
-}
-
-const FINE_FROM_ZOOM = 4.5;
+const FINE_FROM_ZOOM = 5.5;
+const WORLD: Bounds = [-180, -90, 180, 90];
 const NOTHING: FeatureCollection = { type: "FeatureCollection", features: [] };
 
 /** The style without data: sources are filled later, and colours are set by `paintBase`, before the first picture and when the theme changes. */
@@ -89,70 +79,47 @@ export function paintBase(map: MapLibre, theme: Theme): void {
   map.setPaintProperty("draft-handle", "circle-stroke-color", theme.symbolEdge);
 }
 
-/** Loads the outlines as they are needed; `onPlaces` hears the countries' names once. */
-export async function loadBaseMap(map: MapLibre, onPlaces: (places: readonly Place[]) => void): Promise<void> {
-  const coarse = await fetchAtlas(coarseUrl);
-  show(map, coarse);
-  onPlaces(places(coarse));
-  const refine = (): void => {
-    if (map.getZoom() < FINE_FROM_ZOOM) return;
-    map.off("zoomend", refine);
-    void fetchAtlas(fineUrl).then((fine) => show(map, fine));
+/** Shows the outlines that the view needs, as it moves; `onPlaces` hears the countries' names once. */
+export function followBaseMap(map: MapLibre, view: () => Bounds, onPlaces: (places: readonly Place[]) => void): void {
+  const worker = new Worker(new URL("atlas_worker.ts", import.meta.url), { type: "module" });
+  const coarseUrl = new URL(coarseAtlas, location.href).href;
+  const fineUrl = new URL(fineAtlas, location.href).href;
+  let coarse: AtlasPart | null = null;
+  let shown: AtlasPart | null = null;
+  let asked = false;
+
+  const ask = (request: AtlasRequest): void => {
+    asked = true;
+    worker.postMessage(request);
   };
-  map.on("zoomend", refine);
-  refine();
-}
-
-async function fetchAtlas(url: string): Promise<Atlas> {
-  const response = await fetch(url);
-  if (!response.ok) throw new Error(`base map: ${response.status} ${response.statusText}`);
-  return (await response.json()) as Atlas;
-}
-
-function show(map: MapLibre, atlas: Atlas): void {
-  const { countries } = atlas.objects;
-  const source = (id: string): GeoJSONSource => map.getSource(id) as GeoJSONSource;
-  source("land").setData(feature(atlas, countries) as FeatureCollection);
-  source("borders").setData(asFeature(mesh(atlas, countries, (a, b) => a !== b)));
-  source("coast").setData(asFeature(withoutSeam(mesh(atlas, countries, (a, b) => a === b))));
-}
-
-const asFeature = (geometry: MultiLineString): Feature<MultiLineString> => ({ type: "Feature", properties: {}, geometry });
-
-/** Polygons are cut at 180°; the cut is no coast. */
-export function withoutSeam(lines: MultiLineString): MultiLineString {
-  const onSeam = (point: Position): boolean => Math.abs(point[0] as number) > 179.99 || (point[1] as number) < -89.9;
-  const coordinates: Position[][] = [];
-  for (const line of lines.coordinates) {
-    let part: Position[] = [];
-    for (let i = 0; i < line.length; i++) {
-      const point = line[i] as Position;
-      const before = line[i - 1];
-      if (before !== undefined && onSeam(before) && onSeam(point)) {
-        if (part.length > 1) coordinates.push(part);
-        part = [];
-      }
-      part.push(point);
+  const look = (): void => {
+    if (coarse === null || asked) return;
+    if (map.getZoom() < FINE_FROM_ZOOM) {
+      if (shown !== coarse) show((shown = coarse));
+    } else if (shown === coarse || shown === null || !contains(shown.box, grown(view(), 0.15))) {
+      ask({ url: fineUrl, box: grown(view(), 1) });
     }
-    if (part.length > 1) coordinates.push(part);
-  }
-  return { type: "MultiLineString", coordinates };
+  };
+  const show = (part: AtlasPart): void => {
+    for (const layer of ["land", "borders", "coast"] as const) void (map.getSource(layer) as GeoJSONSource).setData(asFeature(part[layer]));
+  };
+  worker.onmessage = ({ data }: MessageEvent<AtlasPart>) => {
+    asked = false;
+    if (data.url === coarseUrl) {
+      coarse = data;
+      onPlaces(data.places);
+    }
+    shown = data;
+    show(data);
+    look();
+  };
+  map.on("move", look);
+  ask({ url: coarseUrl, box: WORLD });
 }
 
-function places(atlas: Atlas): Place[] {
-  const collection = feature(atlas, atlas.objects.countries) as FeatureCollection<Polygon | MultiPolygon, { name: string }>;
-  const found = collection.features.flatMap(({ geometry, properties }): Place[] => {
-    if (geometry === null) return [];
-    const parts = geometry.type === "Polygon" ? [geometry.coordinates] : geometry.coordinates;
-    let best: Position[] | null = null;
-    let bestWidth = 0;
-    for (const [ring] of parts) {
-      if (ring === undefined) continue;
-      const longitudes = ring.map((point) => point[0] as number);
-      const width = longitudes.reduce((a, b) => Math.max(a, b)) - longitudes.reduce((a, b) => Math.min(a, b));
-      if (width > bestWidth) [best, bestWidth] = [ring, width];
-    }
-    return best === null ? [] : [{ name: properties.name, at: ringCentroid(best), widthDeg: bestWidth }];
-  });
-  return found.sort((a, b) => b.widthDeg - a.widthDeg);
+const asFeature = (geometry: Geometry): Feature => ({ type: "Feature", properties: {}, geometry });
+
+function grown([west, south, east, north]: Bounds, share: number): Bounds {
+  const [wide, high] = [(east - west) * share, (north - south) * share];
+  return [west - wide, Math.max(-90, south - high), east + wide, Math.min(90, north + high)];
 }

@@ -10,23 +10,21 @@ import { DrawPanel } from "./draw_panel";
 import { byId } from "./elements";
 import { type TrackingEvent, type TrackingEventJson, mergeEvents, readEvent } from "./events";
 import { FenceList } from "./fence_list";
-import { fencesById, withFence } from "./fences";
 import { Fleet } from "./fleet";
 import type { PositionFrame } from "./frames";
 import { showLegend, showLink } from "./link_view";
 import { MapView } from "./map_view";
+import { Refresh } from "./refresh";
 import { type Session, askForToken, demoSession, findSession, forget } from "./session";
 import { type AppStore, type State, nameOf, withNames } from "./state";
 import { createStore } from "./store";
 import "./style.css";
 import { type Bounds, EVERYTHING, EVERYTHING_LIMIT, type Subscription, nextSubscription } from "./subscription";
 import { themeFor } from "./theme";
-import { type Trail, extended } from "./trail";
+import { TrailFollower } from "./trail";
 import { VehicleList } from "./vehicle_list";
 import { VehiclePanel } from "./vehicle_panel";
 
-/** How much of the past a trail shows. */
-const TRAIL_US = 60 * 60e6;
 const VIEW_SETTLED_MS = 300;
 
 const fleet = new Fleet();
@@ -47,9 +45,10 @@ const store: AppStore = createStore<State>({
   draft: IDLE,
 });
 const api = new Api(() => store.get().session?.token ?? null, () => void signInAgain());
+const refresh = new Refresh(api, store, notice);
+const trail = new TrailFollower(api, fleet, () => clock.nowUs(), (shown) => view.showTrail(shown));
 
 let subscription: Subscription = EVERYTHING;
-let trail: Trail | null = null;
 let viewIsOurs = true;
 let signingIn = false;
 let onViewTimer: ReturnType<typeof setTimeout> | undefined;
@@ -76,7 +75,7 @@ const connection = new Connection(
     link(link) {
       const was = store.get().link.phase;
       store.set({ link });
-      if (link.phase === "live" && was !== "live") void refreshAll();
+      if (link.phase === "live" && was !== "live") void refresh.all();
       if (link.phase === "refused") void signInAgain();
     },
     frame: onFrame,
@@ -149,7 +148,7 @@ store.watch(["fences"], (state) => view.showFences(state.fences));
 store.watch(["selectedFence"], (state) => view.selectFence(state.selectedFence));
 store.watch(["draft"], (state) => view.showDraft(state.draft));
 store.watch(["selection", "follows"], (state) => view.select(state.selection?.deviceNumber ?? null, state.follows));
-store.watch(["selection"], () => void loadTrail());
+store.watch(["selection"], ({ selection }) => void refresh.forgiving(() => trail.follow(selection)));
 setInterval(() => {
   if (fleet.age(clock.nowUs())) view.touch();
   const ageCounts = fleet.ageCounts();
@@ -165,13 +164,13 @@ window.addEventListener("keydown", (event) => {
   }
   if (event.key === "Escape" && !typing && store.get().draft.mode === "idle") store.set({ selection: null, selectedFence: null, follows: false });
 });
-window.addEventListener("online", () => connection.start());
-document.addEventListener("visibilitychange", () => {
-  if (!document.hidden) {
-    connection.start();
-    view.touch();
-  }
-});
+const comeBack = (): void => {
+  if (document.hidden || store.get().session === null) return;
+  connection.start();
+  view.touch();
+};
+window.addEventListener("online", comeBack);
+document.addEventListener("visibilitychange", comeBack);
 exposeDebugHandle({ fleet, store, view, select, subscription: () => subscription });
 
 await signIn(await findSession(), "This map needs a token.");
@@ -208,7 +207,7 @@ function onFrame(frame: PositionFrame): void {
   fleet.apply(frame, performance.now());
   fleet.age(clock.nowUs());
   store.set({ fleetVersion: store.get().fleetVersion + 1, heardAtMs: Date.now() });
-  extendTrail();
+  trail.extend();
   if (viewIsOurs && fleet.length > 0) {
     viewIsOurs = false;
     view.fit(fleetBounds(), 0);
@@ -226,10 +225,10 @@ function onMessage(message: ServerMessage): void {
       store.set({ events: mergeEvents(store.get().events, [readEvent(message.event as TrackingEventJson, message.alert)]) });
       break;
     case "events_missed":
-      void refreshEvents();
+      void refresh.events();
       break;
     case "definition_changed":
-      if (message.kind === "fence") void refreshFence(message.id);
+      if (message.kind === "fence") void refresh.fence(message.id);
       break;
     case "shipment_changed":
       store.set({ shipmentsVersion: store.get().shipmentsVersion + 1 });
@@ -240,42 +239,6 @@ function onMessage(message: ServerMessage): void {
     case "subscribed":
     case "pong":
       break;
-  }
-}
-
-/** After every (re)connection: what was missed meanwhile comes by REST. */
-async function refreshAll(): Promise<void> {
-  await Promise.all([refreshFences(), refreshEvents()]);
-}
-
-async function refreshFences(): Promise<void> {
-  await forgiving(async () => store.set({ fences: fencesById(await api.fences()) }));
-}
-
-async function refreshFence(fenceId: string): Promise<void> {
-  await forgiving(async () => {
-    const fence = await api.fence(fenceId);
-    const known = store.get().fences.get(fenceId);
-    // Our own save is known already; the same version again would only draw it twice.
-    if (fence !== null && known?.version !== null && known?.version === fence.version) return;
-    store.set({ fences: withFence(store.get().fences, fenceId, fence) });
-  });
-}
-
-async function refreshEvents(): Promise<void> {
-  await forgiving(async () => {
-    const [alerts, all] = await Promise.all([api.events(200, "&alerts=true"), api.events(200)]);
-    store.set({ events: mergeEvents(store.get().events, [...alerts, ...all]) });
-  });
-}
-
-/** A refresh that fails is made good by the next reconnection; the link indicator shows the trouble. */
-async function forgiving(refresh: () => Promise<void>): Promise<void> {
-  try {
-    await refresh();
-  } catch (error) {
-    if (error instanceof Problem && error.status !== 401) notice(error.message);
-    else if (!(error instanceof Problem || error instanceof Unreachable)) throw error;
   }
 }
 
@@ -307,31 +270,6 @@ function draw(input: DrawInput): void {
   if (next === draft) return;
   store.set(draft.mode === "idle" ? { draft: next, selection: null } : { draft: next });
   if (input.type === "edit") view.fitFence(input.fence.fenceId);
-}
-
-async function loadTrail(): Promise<void> {
-  trail = null;
-  view.showTrail(null);
-  const { selection } = store.get();
-  if (selection === null) return;
-  await forgiving(async () => {
-    const lastUs = fleet.vehicle(selection.deviceNumber)?.observedAtUs ?? clock.nowUs();
-    const track = await api.track(selection.deviceId, lastUs - TRAIL_US);
-    if (store.get().selection !== selection) return;
-    trail = { deviceNumber: selection.deviceNumber, ...track };
-    extendTrail();
-    view.showTrail(trail);
-  });
-}
-
-function extendTrail(): void {
-  if (trail === null) return;
-  const vehicle = fleet.vehicle(trail.deviceNumber);
-  if (vehicle === null) return;
-  const longer = extended(trail, [vehicle.longitudeDeg, vehicle.latitudeDeg], vehicle.observedAtUs);
-  if (longer === trail) return;
-  trail = longer;
-  view.showTrail(trail);
 }
 
 /** The box of the fleet; a few strays far out do not count once there are many. */

@@ -4,25 +4,26 @@
  * The base map and fences are MapLibre's and are drawn anew only when the camera or a fence changes. What moves lies on
  * deck.gl's own canvas above it, so that a second of traffic never redraws the ground.
  */
-import { type Layer } from "@deck.gl/core";
-import { IconLayer, PathLayer, ScatterplotLayer } from "@deck.gl/layers";
 import { MapLibreOverlay } from "@deck.gl/maplibre";
-import { AttributionControl, type GeoJSONSource, Map as MapLibre, type MapMouseEvent, NavigationControl, ScaleControl, setWorkerUrl } from "maplibre-gl";
+import { AttributionControl, type GeoJSONSource, Map as MapLibre, NavigationControl, ScaleControl, setWorkerUrl } from "maplibre-gl";
 import "maplibre-gl/dist/maplibre-gl.css";
 import workerUrl from "maplibre-gl/dist/maplibre-gl-worker.mjs?worker&url";
-import { type Place, baseStyle, loadBaseMap, paintBase } from "./base_map";
-import { draftFeatures, handlePoints } from "./draft_view";
-import { type Draft, type DrawInput, type Handle, heldHandle } from "./draw";
+import type { Place } from "./atlas_worker";
+import { baseStyle, followBaseMap, paintBase } from "./base_map";
+import { draftFeatures } from "./draft_view";
+import { type Draft, type DrawInput, IDLE } from "./draw";
 import { type Extent, type Fence, drawnFence, fenceDifference, fenceExtent } from "./fences";
 import type { Fleet } from "./fleet";
 import { type LonLat, metresPerPixel } from "./geodesy";
 import { graticuleFeature, graticuleLines, graticuleStep, graticuleText } from "./graticule";
-import { type Label, LabelBoard } from "./label_board";
-import { placeLabels, textWidthPx } from "./labels";
+import { LabelBoard } from "./label_board";
+import { chooseLabels } from "./label_choice";
 import { Window, nearestRow } from "./mercator";
 import { frameIntervalMs } from "./motion";
+import { movingLayers, symbolPx } from "./moving_layers";
+import { listenToPointer } from "./pointer";
 import { type Bounds, contains } from "./subscription";
-import { drawSymbols, symbolName, type Symbols } from "./symbols";
+import { type Symbols, drawSymbols } from "./symbols";
 import type { Theme } from "./theme";
 import { type Trail, type TrailPiece, trailPieces } from "./trail";
 
@@ -39,12 +40,7 @@ export interface MapListener {
 }
 
 const PICK_WITHIN_PX = 14;
-const HANDLE_WITHIN_PX = 10;
-const MOST_LABELS = 250;
-const VEHICLE_LABELS_FROM_ZOOM = 9;
-/** A few vehicles are named at any zoom. */
-const FEW_VEHICLES = 40;
-const COUNTRIES_BELOW_ZOOM = 8;
+const LABELS_EVERY_MS = 500;
 
 export class MapView {
   private readonly map: MapLibre;
@@ -59,11 +55,8 @@ export class MapView {
   private selected: number | null = null;
   private selectedFence: string | null = null;
   private follows = false;
-  private draft: Draft = { mode: "idle" };
-  private held: Handle | null = null;
-
-  private body: readonly TrailPiece[] = [];
-  private trail: Trail | null = null;
+  private draft: Draft = IDLE;
+  private trail: readonly TrailPiece[] = [];
 
   private names: (deviceNumber: number) => string = String;
   private angles = new Float32Array(0);
@@ -119,7 +112,7 @@ export class MapView {
       this.showFences(fences);
       this.showDraft(this.draft);
       this.showGraticule();
-      void loadBaseMap(this.map, (places) => {
+      followBaseMap(this.map, () => this.bounds(), (places) => {
         this.places = places;
         this.touch();
       });
@@ -133,7 +126,13 @@ export class MapView {
     this.map.on("render", () => this.board.place(this.window()));
     this.map.on("moveend", () => this.listener.viewed(this.bounds()));
     this.map.on("dragstart", () => this.listener.grabbed());
-    this.listenToPointer();
+    listenToPointer(this.map, {
+      draft: () => this.draft,
+      vehicleAt: (point) => this.vehicleAt(point),
+      fenceAt: (point) => this.fenceAt(point),
+      picked: (deviceNumber, fenceId) => this.listener.picked(deviceNumber, fenceId),
+      draw: (input) => this.listener.draw(input),
+    });
   }
 
   // What is shown -----------------------------------------------------------------------------------------------------
@@ -165,8 +164,7 @@ export class MapView {
   }
 
   showTrail(trail: Trail | null): void {
-    this.trail = trail;
-    this.body = trail === null ? [] : trailPieces(trail);
+    this.trail = trail === null ? [] : trailPieces(trail);
     this.request();
   }
 
@@ -210,7 +208,9 @@ export class MapView {
   }
 
   fit([west, south, east, north]: Bounds, duration = 700): void {
-    this.map.fitBounds([west, south, east, north], { padding: { top: 70, bottom: 70, left: 360, right: 380 }, maxZoom: 15, duration });
+    // What the panels leave free; the draw panel is the one at the top.
+    const padding = { top: this.draft.mode === "idle" ? 70 : 210, bottom: 70, left: 360, right: 380 };
+    this.map.fitBounds([west, south, east, north], { padding, maxZoom: 15, duration });
   }
 
   bounds(): Bounds {
@@ -236,56 +236,7 @@ export class MapView {
     this.map.jumpTo({ center: [longitude, latitude], zoom });
   }
 
-  // Pointers ----------------------------------------------------------------------------------------------------------
-
-  private listenToPointer(): void {
-    const at = (event: MapMouseEvent): LonLat => [event.lngLat.lng, event.lngLat.lat];
-    this.map.on("click", (event) => {
-      if (this.draft.mode === "shape") return;
-      if (this.draft.mode !== "idle") {
-        const first = this.draft.mode === "polygon" ? this.draft.vertices[0] : undefined;
-        const closes = first !== undefined && this.near(first, event.point, HANDLE_WITHIN_PX);
-        this.listener.draw({ type: "click", at: at(event), closes });
-        return;
-      }
-      const vehicle = this.vehicleAt(event.point);
-      this.listener.picked(vehicle, vehicle === null ? this.fenceAt(event.point) : null);
-    });
-    this.map.on("dblclick", () => this.listener.draw({ type: "finish" }));
-    this.map.on("mousedown", (event) => {
-      const handle = this.handleAt(event.point);
-      if (handle === null) return;
-      event.preventDefault();
-      if (event.originalEvent.altKey && handle.kind === "vertex") this.listener.draw({ type: "remove_vertex", index: handle.index });
-      else this.held = handle;
-    });
-    this.map.on("mousemove", (event) => {
-      if (this.held !== null) {
-        this.listener.draw({ type: "drag", handle: this.held, at: at(event) });
-        this.held = heldHandle(this.held);
-      } else if (this.draft.mode === "polygon" || this.draft.mode === "circle") {
-        this.listener.draw({ type: "move", at: at(event) });
-      } else {
-        const overHandle = this.handleAt(event.point) !== null;
-        const over = this.draft.mode === "idle" && (this.vehicleAt(event.point) !== null || this.fenceAt(event.point) !== null);
-        this.map.getCanvas().style.cursor = overHandle ? "move" : over ? "pointer" : "";
-      }
-    });
-    window.addEventListener("mouseup", () => {
-      this.held = null;
-    });
-  }
-
-  private near(place: LonLat, point: { x: number; y: number }, withinPx: number): boolean {
-    const { x, y } = this.project(place);
-    return Math.hypot(x - point.x, y - point.y) <= withinPx;
-  }
-
-  private handleAt(point: { x: number; y: number }): Handle | null {
-    const found = handlePoints(this.draft).filter(({ at }) => this.near(at, point, HANDLE_WITHIN_PX));
-    // A corner wins over the middle of a short edge.
-    return (found.find(({ handle }) => handle.kind !== "middle") ?? found[0])?.handle ?? null;
-  }
+  // What lies at a pixel ----------------------------------------------------------------------------------------------
 
   private vehicleAt(point: { x: number; y: number }): number | null {
     const row = nearestRow(this.fleet.shownPosition, this.fleet.length, this.window(), point.x, point.y, PICK_WITHIN_PX);
@@ -325,7 +276,7 @@ export class MapView {
     this.framesDrawn++;
     this.fleet.advance(nowMs);
     const window = this.window();
-    if (this.moved || nowMs - this.lastLabelsMs > 500) this.chooseLabels(nowMs, window);
+    if (this.moved || nowMs - this.lastLabelsMs > LABELS_EVERY_MS) this.chooseLabels(nowMs, window);
     this.moved = false;
     this.board.place(window);
     this.follow(nowMs, window);
@@ -352,144 +303,24 @@ export class MapView {
     return row === undefined ? null : [this.fleet.shownPosition[2 * row], this.fleet.shownPosition[2 * row + 1]];
   }
 
-  private layers(): Layer[] {
-    const { fleet, theme } = this;
-    const zoom = this.map.getZoom();
-    const sizePx = symbolPx(zoom);
+  private layers(): ReturnType<typeof movingLayers> {
+    const { fleet } = this;
     if (this.angles.length !== fleet.shownHeading.length) this.angles = new Float32Array(fleet.shownHeading.length);
     for (let row = 0; row < fleet.length; row++) {
       const heading = fleet.shownHeading[row];
       this.angles[row] = Number.isNaN(heading) ? 0 : -heading; // deck.gl turns the other way round
     }
-    const place = this.shownPlace(this.selected);
-    const vehicle = this.selected === null ? null : fleet.vehicle(this.selected);
-
-    return [
-      ...this.trailLayers(place),
-      new ScatterplotLayer<LonLat>({
-        id: "accuracy",
-        data: place !== null && vehicle !== null && vehicle.accuracyM > 0 ? [place] : [],
-        getPosition: (at) => [...at],
-        getRadius: vehicle?.accuracyM ?? 0,
-        radiusUnits: "meters",
-        getFillColor: [...theme.trail, 28],
-        getLineColor: [...theme.trail, 110],
-        stroked: true,
-        lineWidthUnits: "pixels",
-        getLineWidth: 1,
-        updateTriggers: { getRadius: vehicle?.accuracyM },
-      }),
-      new IconLayer({
-        id: "vehicles",
-        data: {
-          length: fleet.length,
-          attributes: {
-            getPosition: { value: fleet.shownPosition, size: 2 },
-            getAngle: { value: this.angles, size: 1 },
-          },
-        },
-        iconAtlas: this.symbols.atlas as never,
-        iconMapping: this.symbols.mapping as never,
-        getIcon: ((_: unknown, { index }: { index: number }) => symbolName(fleet.shownAge[index], fleet.headingDeg[index])) as never,
-        getSize: 1,
-        sizeScale: sizePx,
-        updateTriggers: { getIcon: fleet.symbolVersion },
-      }),
-      new ScatterplotLayer<LonLat>({
-        id: "selection",
-        data: place === null ? [] : [place],
-        getPosition: (at) => [...at],
-        getRadius: sizePx * 0.5 + 7,
-        radiusUnits: "pixels",
-        filled: false,
-        stroked: true,
-        lineWidthUnits: "pixels",
-        getLineWidth: 2,
-        getLineColor: [...theme.selection, 230],
-        updateTriggers: { getRadius: sizePx, getLineColor: theme.name },
-      }),
-    ];
+    const at = this.shownPlace(this.selected);
+    const selected = at === null ? null : { at, accuracyM: fleet.vehicle(this.selected as number)?.accuracyM ?? Number.NaN };
+    return movingLayers({ fleet, angles: this.angles, symbols: this.symbols, theme: this.theme, symbolPx: symbolPx(this.map.getZoom()), selected, trail: this.trail });
   }
 
-  private trailLayers(place: LonLat | null): Layer[] {
-    const { theme, trail } = this;
-    const last = trail?.positions[trail.positions.length - 1];
-    const before = trail?.positions[trail.positions.length - 2];
-    return [
-      new PathLayer<TrailPiece>({
-        id: "trail",
-        // The way to the newest fix is drawn by the head, only as far as the vehicle has come.
-        data: this.body as TrailPiece[],
-        getPath: (piece) => (piece === this.body[this.body.length - 1] ? piece.path.slice(0, -1) : piece.path).map((at) => [...at] as [number, number]),
-        getColor: ((piece: TrailPiece) => piece.shares.map((share) => [...theme.trail, 40 + 200 * share])) as never,
-        getWidth: 3.5,
-        widthUnits: "pixels",
-        jointRounded: true,
-        capRounded: true,
-        updateTriggers: { getColor: theme.name },
-      }),
-      new PathLayer<LonLat[]>({
-        id: "trail-head",
-        data: place !== null && before !== undefined && last !== undefined && this.body.length > 0 ? [[before, place]] : [],
-        getPath: (path) => path.map((at) => [...at] as [number, number]),
-        getColor: [...theme.trail, 240],
-        getWidth: 3.5,
-        widthUnits: "pixels",
-        capRounded: true,
-        updateTriggers: { getColor: theme.name },
-      }),
-    ];
-  }
-
-  /** Chooses names that fit: the selected vehicle, fences, vehicles, countries, in this order. */
   private chooseLabels(nowMs: number, window: Window): void {
     this.lastLabelsMs = nowMs;
-    const zoom = this.map.getZoom();
-    const { fleet } = this;
-    const candidates: { x: number; y: number; widthPx: number; heightPx: number; label: Label }[] = [];
-    const add = (label: Label, x: number, y: number, sizePx: number): void => {
-      candidates.push({ x, y: y + label.offsetPx, widthPx: textWidthPx(label.text, sizePx) + 10, heightPx: sizePx + 6, label });
-    };
-    const addVehicle = (row: number): void => {
-      const number = fleet.deviceNumber[row];
-      const label: Label = { key: `vehicle ${number}`, kind: "vehicle", text: this.names(number), at: () => this.shownPlace(number), offsetPx: symbolPx(zoom) / 2 + 9 };
-      add(label, window.x(fleet.shownPosition[2 * row]), window.y(fleet.shownPosition[2 * row + 1]), 12);
-    };
-    const selected = this.selected === null ? undefined : fleet.row(this.selected);
-    if (selected !== undefined) addVehicle(selected);
-
-    for (const fence of this.fences.values()) {
-      const extent = this.extents.get(fence.fenceId) as Extent;
-      const widthPx = Math.abs(window.x(extent.east) - window.x(extent.west));
-      if (widthPx < 22) continue;
-      // Over the upper edge, out of the way of what is inside; in the middle when the upper edge is out of sight.
-      const x = window.x(extent.anchor[0]);
-      const overEdge = extent.labelled === "edge" && window.visible(x, window.y(extent.north), -24);
-      const at: LonLat = overEdge ? [extent.anchor[0], extent.north] : extent.anchor;
-      const y = window.y(at[1]);
-      if (window.visible(x, y)) add({ key: `fence ${fence.fenceId}`, kind: "fence", text: fence.name, at: () => at, offsetPx: overEdge ? -10 : 0 }, x, y, 12);
-    }
-
-    const visible: number[] = [];
-    for (let row = 0; row < fleet.length; row++) {
-      if (row !== selected && window.visible(window.x(fleet.shownPosition[2 * row]), window.y(fleet.shownPosition[2 * row + 1]))) visible.push(row);
-    }
-    if (zoom >= VEHICLE_LABELS_FROM_ZOOM || visible.length <= FEW_VEHICLES) {
-      // Named before, named again: names do not take turns.
-      const rank = (row: number): number => (this.board.has(`vehicle ${fleet.deviceNumber[row]}`) ? 0 : 1);
-      const ordered = visible.map((row) => ({ row, rank: rank(row), number: fleet.deviceNumber[row] }));
-      for (const { row } of ordered.sort((a, b) => a.rank - b.rank || a.number - b.number)) addVehicle(row);
-    }
-
-    if (zoom < COUNTRIES_BELOW_ZOOM) {
-      const pxPerDeg = (512 * 2 ** zoom) / 360;
-      for (const country of this.places) {
-        const [x, y] = [window.x(country.at[0]), window.y(country.at[1])];
-        if (!window.visible(x, y) || textWidthPx(country.name, 13) > country.widthDeg * pxPerDeg * 1.1) continue;
-        add({ key: `country ${country.name}`, kind: "country", text: country.name, at: () => country.at, offsetPx: 0 }, x, y, 14);
-      }
-    }
-    this.board.show(placeLabels(candidates, MOST_LABELS).map((i) => (candidates[i] as (typeof candidates)[number]).label));
+    const { fleet, fences, extents, places, selected } = this;
+    const shownPlace = (deviceNumber: number): LonLat | null => this.shownPlace(deviceNumber);
+    const things = { fleet, fences, extents, places, selected, shownPlace, nameOf: this.names, isShown: (key: string) => this.board.has(key) };
+    this.board.show(chooseLabels(things, window, this.map.getZoom()));
   }
 
   private showGraticule(): void {
@@ -515,9 +346,6 @@ export class MapView {
     this.graticule.replaceChildren(...marks);
   }
 }
-
-/** Size of a vehicle's symbol. */
-const symbolPx = (zoom: number): number => Math.min(24, Math.max(9, 9 + (zoom - 3) * 1.6));
 
 /** Lines are drawn a bit beyond the view, so that a drag does not show their ends. */
 function withSurroundings([west, south, east, north]: Bounds): Bounds {

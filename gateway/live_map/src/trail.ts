@@ -1,5 +1,8 @@
 /** The recent way of one vehicle: stored fixes from the server, then live ones as they come. */
+import type { Api } from "./api";
+import type { Fleet } from "./fleet";
 import type { LonLat } from "./geodesy";
+import type { Selection } from "./state";
 
 export interface Trail {
   readonly deviceNumber: number;
@@ -40,4 +43,44 @@ export function trailPieces(trail: Trail): TrailPiece[] {
     piece.shares.push(i / last);
   });
   return pieces.filter((piece) => piece.path.length > 1);
+}
+
+/** How much of the past a trail shows. */
+const TRAIL_US = 60 * 60e6;
+
+/** Keeps the trail of the vehicle that is selected. */
+export class TrailFollower {
+  private selection: Selection | null = null;
+  private trail: Trail | null = null;
+
+  constructor(
+    private readonly api: Api,
+    private readonly fleet: Fleet,
+    private readonly nowUs: () => number,
+    private readonly show: (trail: Trail | null) => void,
+  ) {}
+
+  /** Asks for the stored part. Raises what the Api raises. */
+  async follow(selection: Selection | null): Promise<void> {
+    this.selection = selection;
+    this.trail = null;
+    this.show(null);
+    if (selection === null) return;
+    const lastUs = this.fleet.vehicle(selection.deviceNumber)?.observedAtUs ?? this.nowUs();
+    const track = await this.api.track(selection.deviceId, lastUs - TRAIL_US);
+    if (this.selection !== selection) return;
+    this.trail = { deviceNumber: selection.deviceNumber, ...track };
+    this.show(this.trail);
+    this.extend();
+  }
+
+  /** A frame came. */
+  extend(): void {
+    const vehicle = this.trail === null ? null : this.fleet.vehicle(this.trail.deviceNumber);
+    if (this.trail === null || vehicle === null) return;
+    const longer = extended(this.trail, [vehicle.longitudeDeg, vehicle.latitudeDeg], vehicle.observedAtUs);
+    if (longer === this.trail) return;
+    this.trail = longer;
+    this.show(longer);
+  }
 }

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { ageText, exactAgeText } from "../src/age";
-import { withoutSeam } from "../src/base_map";
+import { boxed, clippedRing, linesIn, unwrapped, withoutSeam } from "../src/atlas_part";
 import { ServerClock } from "../src/clock";
 import { drawnFence, fenceDifference, fencesById, readFence, ringCentroid, withFence } from "../src/fences";
 import { circleRing, compassPoint, destination, distanceM } from "../src/geodesy";
@@ -59,7 +59,26 @@ test("graticule", () => {
 
 test("the cut of the world at 180° is no coast", () => {
   const lines = withoutSeam({ type: "MultiLineString", coordinates: [[[179, 1], [180, 2], [180, 3], [179, 4]]] });
-  expect(lines.coordinates).toEqual([[[179, 1], [180, 2]], [[180, 3], [179, 4]]]);
+  expect(lines).toEqual([[[179, 1], [180, 2]], [[180, 3], [179, 4]]]);
+});
+
+test("outlines are cut to the box that is looked at", () => {
+  const square = boxed([[0, 0], [10, 0], [10, 10], [0, 10], [0, 0]]);
+  const area = (ring: readonly number[][]): number => Math.abs(ring.slice(1).reduce((sum, [x, y], i) => sum + ((ring[i] as number[])[0] as number) * (y as number) - (x as number) * ((ring[i] as number[])[1] as number), 0)) / 2;
+  expect(clippedRing(square, [-1, -1, 11, 11])).toEqual(square.points);
+  expect(area(clippedRing(square, [5, 5, 20, 20]))).toBe(25);
+  expect(area(clippedRing(square, [2, -5, 4, 20]))).toBe(20);
+  expect(area(clippedRing(square, [2, 2, 4, 4]))).toBe(4); // the box lies inside
+  expect(clippedRing(square, [11, 11, 12, 12])).toEqual([]);
+  // Round a corner without touching: the boxes overlap, the shapes do not.
+  expect(clippedRing(boxed([[0, 0], [10, 0], [0, 10], [0, 0]]), [8, 8, 9, 9])).toEqual([]);
+  const line = boxed([[0, 0], [1, 0], [2, 0], [3, 0], [4, 0], [4, 4], [1.5, 4], [1.5, 0.1]]);
+  expect(linesIn([line], [1.4, -1, 1.6, 1])).toEqual([[[1, 0], [2, 0]], [[1.5, 4], [1.5, 0.1]]]);
+  expect(linesIn([line], [7, 7, 8, 8])).toEqual([]);
+  expect(unwrapped([170, 0, 190, 1])).toEqual([[170, 0, 180, 1], [-180, 0, -170, 1]]);
+  expect(unwrapped([-190, 0, -170, 1])).toEqual([[170, 0, 180, 1], [-180, 0, -170, 1]]);
+  expect(unwrapped([-200, 0, 200, 1])).toEqual([[-180, 0, 180, 1]]);
+  expect(unwrapped([3, 0, 9, 1])).toEqual([[3, 0, 9, 1]]);
 });
 
 test("fences: centroid, differences, corridors", () => {
