@@ -52,15 +52,19 @@ class DefinitionCourier:
 
     async def run(self, stop: Stop) -> None:
         """Works until asked to stop."""
+        away = False
         while not stop.is_set():
             self._filled.clear()
             try:
                 busy = await self.work_once(stop)
                 await self._forget()
             except Unavailable as problem:
-                log.warning("definitions wait", reason=str(problem))
+                if not away:  # once an outage
+                    log.warning("definitions wait", reason=str(problem))
+                away = True
                 await stop.wait_for(AWAY_PAUSE_S)
                 continue
+            away = away and not busy
             if not busy:
                 await self._wait(stop)
 
