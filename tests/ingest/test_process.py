@@ -131,9 +131,6 @@ async def test_killed_at_any_point_nothing_acknowledged_is_lost(
     stored = _numbers(entries, 0, acked)
     assert len(stored) == len(set(stored))
     names = {number: name for number, _, name in announced_in(entries)}
-    process = await ingest.start()
-    process.terminate()
-    assert await process.wait() == 0
     positions = readings_of(entries).positions
     for number, name in names.items():
         of_device = positions.sequence[positions.device == np.uint32(number)]
