@@ -44,6 +44,7 @@ _TOO_LARGE: Final = Counter("drover_ingest_mqtt_too_large", "Messages cut becaus
 
 _LEAST_READ_BYTES: Final = 64 * 1024
 _MOST_READ_BYTES: Final = 256 * 1024
+_DISCONNECT: Final = b"\xe0\x00"
 _HEADROOM_BYTES: Final = 128 * 1024
 """For topic, header and properties of a message beside its payload."""
 _ROOM: Final = room_for(16_384)
@@ -105,6 +106,7 @@ class Connection:
         self._tasks: Final[set[asyncio.Task[None]]] = set()
         self._is_paused = False
         self._is_stopped = False
+        self._is_leaving = False
         self._was_heard = False
         self._missing = 0  # of the packet whose beginning is in the chunk
         # Of a message that is too large: what is kept of it, and how many bytes of it are still to come.
@@ -134,6 +136,15 @@ class Connection:
             await asyncio.wait(self._tasks, timeout=seconds)
         self._acknowledge()
 
+    def leave(self) -> None:
+        """Says DISCONNECT, and reads away what still comes until the broker closes. To close over bytes unread would
+        reset the connection, and with it might go the acknowledgements that the broker has not read yet.
+        """
+        self._is_leaving = True
+        self._is_paused = False
+        self._tap.send(_DISCONNECT)
+        self._tap.resume()
+
     def abandon(self) -> None:
         """Closes the connection without a word to the broker, if it is still open."""
         self._tap.end()
@@ -150,6 +161,9 @@ class Connection:
     def _read(self) -> None:
         """Called when there may be bytes to read."""
         if not self._can_read():
+            return
+        if self._is_leaving:
+            self._read_away()
             return
         try:
             received, wanted = self._receive()
@@ -168,6 +182,14 @@ class Connection:
             self._loop.call_later(self._gather_s, self._read)
         else:
             self._tap.resume()
+
+    def _read_away(self) -> None:
+        try:
+            received = self._tap.receive_into(self._chunks.make_room(_LEAST_READ_BYTES).view[-_LEAST_READ_BYTES:])
+        except OSError:
+            received = 0
+        if received == 0:
+            self._tap.end()
 
     def _receive(self) -> tuple[int, int]:
         """Takes what the socket has, up to one buffer: how many bytes that was, and how many there was room for."""
@@ -225,7 +247,7 @@ class Connection:
             self._hang_up(buffer[start:end])
             return True
         topic = buffer[publish.topic_start : publish.topic_end].tobytes().decode(errors="backslashreplace")
-        log.warning("a message is too large and is cut", topic=topic, packet_bytes=search.packet_end - start)
+        log.warning("a message is too large and is cut", topic=topic[:200], packet_bytes=search.packet_end - start)
         _TOO_LARGE.inc()
         # Properties may have any length: then bytes of them stand for a payload that was never kept.
         payload = min(publish.payload_start, end - self._max_payload_bytes - 1)

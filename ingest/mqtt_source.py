@@ -42,6 +42,7 @@ _FAILURE_CODE: Final = 128
 _UNSUPPORTED_VERSION: Final = frozenset({1, 132})  # of MQTT 3.1.1 and 5.0
 _HANG_UPS_TO_DOUBT: Final = 2
 _MOMENT_S: Final = 0.1
+_GOODBYE_S: Final = 1.0
 _PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
 
 Version = Literal["auto", "5", "3.1.1"]
@@ -157,32 +158,40 @@ class MqttSource:
             on_failure=end,
         )
         self._window.on_room = connection.resume
-        await _unless(ended, _connect(client, closed))
-        self._is_version_settled, self._hang_ups = True, 0
-        watching = [loop.create_task(_watch(client, end)), loop.create_task(_keep_alive(connection))]
+        stopping = loop.create_task(stop.wait())
+        watching: list[asyncio.Task[None]] = []
         try:
-            await _unless(ended, self._subscribe(client))
+            if await _unless([ended, stopping], _connect(client, closed)):
+                return
+            self._is_version_settled, self._hang_ups = True, 0
+            watching = [loop.create_task(_watch(client, end)), loop.create_task(_keep_alive(connection))]
+            if await _unless([ended, stopping], self._subscribe(client)):
+                return
             subscribed.set()
             self.wrong = None
             _CONNECTED.inc()
             log.info("subscribed", broker=f"{self._broker.host}:{self._broker.port}", mqtt=self._version)
             try:
-                stopping = loop.create_task(stop.wait())
-                await asyncio.wait({ended, stopping}, return_when=asyncio.FIRST_COMPLETED)
-                stopping.cancel()
+                await asyncio.wait([ended, stopping], return_when=asyncio.FIRST_COMPLETED)
                 if not ended.done():
                     await connection.drain(self._options.drain_s)
+                if not ended.done():
+                    connection.leave()
+                    await asyncio.wait([ended], timeout=_GOODBYE_S)
+                    return
             finally:
                 _CONNECTED.dec()
                 self.wrong = "not connected"
-            if ended.done():
-                ended.result()
+            ended.result()
         finally:
-            for task in watching:
-                task.cancel()
-            with contextlib.suppress(aiomqtt.MqttError):
-                await client.__aexit__(None, None, None)
+            stopping.cancel()
             connection.abandon()
+            if watching:  # it was connected: hear why that ended
+                await asyncio.wait(watching, timeout=_MOMENT_S, return_when=asyncio.FIRST_COMPLETED)
+                for task in watching:
+                    task.cancel()
+                with contextlib.suppress(aiomqtt.MqttError):
+                    await client.__aexit__(None, None, None)
             if ended.done():
                 ended.exception()  # seen, also where something else is raised
 
@@ -231,18 +240,28 @@ class MqttSource:
             self._version = "3.1.1" if self._version == "5" else "5"
 
 
-async def _unless(ended: asyncio.Future[None], work: Coroutine[Any, Any, None]) -> None:
-    """Does `work`, unless the connection ends before it is done: then raises why."""
+async def _unless(events: Sequence[asyncio.Future[Any]], work: Coroutine[Any, Any, None]) -> bool:
+    """Does `work`, unless one of `events` comes before it is done; whether one did, or raises what that raises."""
     task = asyncio.ensure_future(work)
     try:
-        await asyncio.wait({ended, task}, return_when=asyncio.FIRST_COMPLETED)
-        if ended.done():
-            ended.result()
+        await asyncio.wait([task, *events], return_when=asyncio.FIRST_COMPLETED)
+        for event in events:
+            if event.done():
+                event.result()
+                return True
         task.result()
+        return False
     finally:
-        if not task.done():
-            task.cancel()
-            await asyncio.wait({task})
+        await _cancel(task)
+
+
+async def _cancel(task: asyncio.Future[Any]) -> None:
+    """Cancels, waits for the end, and forgets how it ended."""
+    if not task.done():
+        task.cancel()
+        await asyncio.wait([task])
+    if not task.cancelled():
+        task.exception()
 
 
 async def _connect(client: aiomqtt.Client, closed: asyncio.Event) -> None:
@@ -258,9 +277,7 @@ async def _connect(client: aiomqtt.Client, closed: asyncio.Event) -> None:
         entering.result()
     finally:
         closing.cancel()
-        if not entering.done():
-            entering.cancel()
-            await asyncio.wait({entering})
+        await _cancel(entering)
 
 
 async def _watch(client: aiomqtt.Client, end: Callable[[BaseException], None]) -> None:
