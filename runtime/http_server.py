@@ -39,7 +39,7 @@ async def serving(app: Any, host: str, port: int, **options: Any) -> AsyncIterat
     server = _Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=5, **options))
     task = asyncio.create_task(server.serve([listening]))
     try:
-        while not server.started and not task.done():
+        while not server.started and not task.done():  # noqa: ASYNC110 - uvicorn offers no event to wait for
             await asyncio.sleep(0.005)
         yield bound
     finally:

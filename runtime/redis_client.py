@@ -8,7 +8,9 @@ from typing import Final
 import redis.asyncio as redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
-from redis.exceptions import BusyLoadingError, ConnectionError as RedisConnectionError, TimeoutError as RedisTimeoutError
+from redis.exceptions import BusyLoadingError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 AWAY: Final = (RedisConnectionError, RedisTimeoutError, BusyLoadingError, OSError)
 """What the client raises while the server cannot be reached or is loading; trying again may help."""

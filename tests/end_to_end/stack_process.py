@@ -137,6 +137,8 @@ class StackProcess:
 
     def stop(self, number: signal.Signals = signal.SIGINT) -> int:
         """Stops it as Ctrl-C does; gives its exit code."""
+        if hasattr(self, "http"):
+            self.http.close()
         if self._process.poll() is None:
             self._process.send_signal(number)
         try:
