@@ -131,8 +131,9 @@ class Fold:
         return {number: partition.engine.next_wakeup_us() for number, partition in self._partitions.items()}
 
     async def _give(self, folded: Sequence[Folded]) -> None:
-        devices = [device for each in folded for device in each.devices]
-        if self._directory.add(devices):
+        # Ingest announces all devices whenever it starts; only what is news goes on.
+        news = {each: self._directory.add(each.devices) for each in folded if each.devices}
+        if any(news.values()):
             self._book.announced()
         by_partition = [(number, list(group)) for number, group in itertools.groupby(folded, attrgetter("partition"))]
         await self._sinks.live.publish([(each.partition, each.frame) for each in folded if each.frame is not None])
@@ -141,7 +142,7 @@ class Fold:
                 number, [EntryEvents(each.offset, each.events) for each in group if each.events]
             )
         await self._sinks.history.put(
-            [Kept(each.partition, each.offset, each.judged, each.events, each.devices) for each in folded]
+            [Kept(each.partition, each.offset, each.judged, each.events, news.get(each, ())) for each in folded]
         )
         for number, group in by_partition:
             self._rounds.folded(number, len(group))

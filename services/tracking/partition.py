@@ -38,7 +38,7 @@ class UnreadableEntryError(ValueError):
     """An entry of a kind that this version does not know."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class Folded:
     """What came of one entry."""
 

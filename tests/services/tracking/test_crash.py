@@ -302,3 +302,25 @@ async def test_without_any_snapshot_it_goes_on_all_the_same(scene: Scene, tmp_pa
         snapshot.unlink()
     await service.finish(service.start(), scene.ends)
     assert_same(await outcome(database, scene.client), scene.expected)
+
+
+async def test_with_snapshots_gone_and_the_log_trimmed_no_reading_is_lost_or_doubled(
+    scene: Scene, tmp_path: pathlib.Path
+):
+    """What it concludes then may differ; what it counts may not."""
+    database = f"sqlite+aiosqlite:///{tmp_path / 'tracking.db'}"
+    service = Service(tmp_path, scene.url, database)
+    process = service.start("after_snapshot", "6")
+    assert await asyncio.to_thread(process.wait, 60) == -9
+    for snapshot in (tmp_path / "data" / "tracking" / "snapshots").iterdir():
+        snapshot.unlink()
+    await service.finish(service.start(), scene.ends)
+    assert "the log has lost its beginning" in service.log.read_text()
+    found = await outcome(database, scene.client)
+    keys = [[row[:3] for row in tables["positions"]] for tables in (found.tables, scene.expected.tables)]
+    assert keys[0] == keys[1]
+    counted = [
+        [row for row in tables["accounts"] if row[1].endswith(("_read", "_stored", "_repeated"))]
+        for tables in (found.tables, scene.expected.tables)
+    ]
+    assert counted[0] == counted[1]
