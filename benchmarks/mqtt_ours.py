@@ -12,20 +12,22 @@ import asyncio
 import pathlib
 import sys
 import time
+from collections.abc import Mapping
 
 import uvloop
 
 from benchmarks.mqtt_load import DEVICES, FILTER, TENANT, device_id
 from benchmarks.mqtt_peers import Watch
-from ingest import warmup
 from ingest.batcher import Batcher
 from ingest.dead_letters import DeadLetters
 from ingest.device_name import DeviceName
 from ingest.messages import Messages
 from ingest.mqtt_source import Broker, MqttOptions, MqttSource
 from ingest.pipeline import Pipeline
+from ingest.reasons import Rejection
 from ingest.registry import AutoProvisioning, Registry
 from ingest.topic_rules import TopicRules
+from ingest.warm_up import warm_up
 from runtime.database import create_engine
 from runtime.migrations import migrate
 from runtime.partitioned_log import RedisStreamLog
@@ -44,6 +46,9 @@ class Counted:
         self.first_s = 0.0
         self.last_s = 0.0
         self.done = asyncio.Event()
+
+    async def accept_and_tell(self, messages: Messages, refused: Mapping[int, Rejection]) -> None:
+        raise AssertionError(f"the load has nothing to refuse: {messages} {refused}")
 
     async def accept(self, messages: Messages) -> None:
         self.first_s = self.first_s or time.perf_counter()
@@ -86,7 +91,7 @@ async def run(watch: Watch, port: int, count: int, redis_url: str, folder: pathl
 
 def main() -> None:
     port, count, redis_url, folder = int(sys.argv[1]), int(sys.argv[2]), sys.argv[4], pathlib.Path(sys.argv[5])
-    warmup.compile_all()
+    warm_up()
     uvloop.run(run(Watch(), port, count, redis_url, folder))
 
 

@@ -8,20 +8,19 @@ nobody, and the broker sends its messages again on the next one. Acknowledgement
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
-from collections import deque
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final
 
 import aiomqtt
 import numpy as np
 import structlog
 
-from ingest.fault_points import reach
 from ingest.messages import Messages
 from ingest.mqtt_chunks import Chunk, Chunks
+from ingest.mqtt_deliveries import Deliveries, Delivery, Sink
 from ingest.mqtt_frames import (
-    ACK_BYTES,
     Search,
     State,
     ack_of,
@@ -32,14 +31,13 @@ from ingest.mqtt_frames import (
 )
 from ingest.mqtt_hooks import SocketTap
 from ingest.mqtt_window import Window
+from ingest.reasons import Reason, Rejection
 from runtime.metrics import Counter
-from runtime.problems import Unavailable
 from tracking_core.columns import U8
 
 log = structlog.get_logger()
 
 _RECEIVED: Final = Counter("drover_ingest_mqtt_received_bytes", "Bytes received from brokers.")
-_ACKNOWLEDGED: Final = Counter("drover_ingest_mqtt_acknowledged", "MQTT messages acknowledged to brokers.")
 _TOO_LARGE: Final = Counter("drover_ingest_mqtt_too_large", "Messages cut because they were over the limit.")
 
 _LEAST_READ_BYTES: Final = 64 * 1024
@@ -49,27 +47,6 @@ _HEADROOM_BYTES: Final = 128 * 1024
 """For topic, header and properties of a message beside its payload."""
 _ROOM: Final = room_for(16_384)
 """Used within one call at a time, so that all connections of a process share it."""
-
-
-class Sink(Protocol):
-    """Where messages go: the pipeline."""
-
-    async def accept(self, messages: Messages) -> None:
-        """Returns when all messages are durable. What raises was not durable, and is not acknowledged."""
-
-
-class _Batch:
-    """Messages of one read on their way, and what to answer once they are durable."""
-
-    __slots__ = ("acks", "chunk", "is_durable", "messages", "size")
-
-    def __init__(self, messages: Messages, acks: bytes, size: int, chunk: Chunk) -> None:
-        self.messages = messages
-        self.acks = acks
-        self.size = size
-        self.chunk = chunk
-        self.is_durable = False
-        chunk.users += 1
 
 
 class Connection:
@@ -94,7 +71,6 @@ class Connection:
     ) -> None:
         self._loop: Final = asyncio.get_running_loop()
         self._tap: Final = SocketTap(client, self._read, on_closed)
-        self._sink: Final = sink
         self._window: Final = window
         self._is_version_5: Final = is_version_5
         self._max_payload_bytes: Final = max_payload_bytes
@@ -102,15 +78,16 @@ class Connection:
         self._gather_s: Final = gather_s
         self._on_failure: Final = on_failure
         self._chunks: Final = Chunks(self._max_packet_bytes + _MOST_READ_BYTES)
-        self._batches: Final[deque[_Batch]] = deque()
-        self._tasks: Final[set[asyncio.Task[None]]] = set()
+        self._deliveries: Final = Deliveries(
+            sink, window, send=self._tap.send, on_failure=on_failure, on_stop=self.stop
+        )
         self._is_paused = False
         self._is_stopped = False
         self._is_leaving = False
         self._was_heard = False
         self._missing = 0  # of the packet whose beginning is in the chunk
         # Of a message that is too large: what is kept of it, and how many bytes of it are still to come.
-        self._cut: _Batch | None = None
+        self._cut: Delivery | None = None
         self._to_discard = 0
 
     def pause(self) -> None:
@@ -132,9 +109,7 @@ class Connection:
     async def drain(self, seconds: float) -> None:
         """Stops reading, and waits so long at most until what was read is durable and acknowledged."""
         self.stop()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=seconds)
-        self._acknowledge()
+        await self._deliveries.settle(seconds)
 
     def leave(self) -> None:
         """Says DISCONNECT, and reads away what still comes until the broker closes. To close over bytes unread would
@@ -222,7 +197,7 @@ class Connection:
             search = find_packets(buffer, chunk.taken, chunk.filled, self._is_version_5, self._max_packet_bytes, _ROOM)
             others = [buffer[_ROOM.other_start[i] : _ROOM.other_end[i]].tobytes() for i in range(search.others)]
             if search.publishes:
-                self._deliver(_batch_of(search, chunk, received_at_us))
+                self._deliver(self._delivery_of(search, chunk, received_at_us))
             chunk.taken = search.at
             if others:
                 self._tap.give_back(b"".join(others))
@@ -254,7 +229,8 @@ class Connection:
         offsets = (publish.topic_start, publish.topic_end, payload, payload + self._max_payload_bytes + 1)
         topic_start, topic_end, payload_start, payload_end = np.array(offsets, np.int64).reshape(4, 1)
         messages = Messages(buffer, topic_start, topic_end, payload_start, payload_end, received_at_us, "mqtt")
-        self._cut = _Batch(messages, ack_of(publish), end - start, chunk)
+        refused = {0: Rejection(Reason.TOO_LARGE, f"{search.packet_end - publish.payload_start} bytes")}
+        self._cut = Delivery(messages, ack_of(publish), end - start, self._holding(chunk), refused)
         chunk.taken = min(search.packet_end, chunk.filled)
         self._to_discard = search.packet_end - chunk.taken
         self._missing = 0
@@ -274,53 +250,27 @@ class Connection:
             self._deliver(self._cut)
             self._cut = None
 
-    def _deliver(self, batch: _Batch) -> None:
-        self._batches.append(batch)
-        self._window.enter(len(batch.messages.topic_start), batch.size)
+    def _deliver(self, delivery: Delivery) -> None:
+        self._deliveries.add(delivery)
         if self._window.is_full:
             self.pause()
-        task = self._loop.create_task(self._make_durable(batch))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
-    async def _make_durable(self, batch: _Batch) -> None:
-        try:
-            await self._sink.accept(batch.messages)
-        except Unavailable:
-            self.stop()  # ingest is stopping: never to be acknowledged, to be sent again to whoever comes next
-        except Exception as error:  # noqa: BLE001 - a bug; it ends the process by way of the source
-            self._on_failure(error)
-        else:
-            batch.is_durable = True
-            if self._batches[0] is batch:
-                self._loop.call_soon(self._acknowledge)
-        finally:
-            self._chunks.release(batch.chunk)
-            self._window.leave(len(batch.messages.topic_start), batch.size)
+    def _holding(self, chunk: Chunk) -> Callable[[], None]:
+        """Keeps a chunk from being used again, until what this returns is called."""
+        chunk.users += 1
+        return functools.partial(self._chunks.release, chunk)
 
-    def _acknowledge(self) -> None:
-        """Answers for all batches from the oldest on that are durable."""
-        parts: list[bytes] = []
-        while self._batches and self._batches[0].is_durable:
-            parts.append(self._batches.popleft().acks)
-        acks = b"".join(parts)
-        if acks and self._tap.is_open:
-            reach("before_ack")
-            self._tap.send(acks)
-            reach("after_ack")
-            _ACKNOWLEDGED.inc(len(acks) // ACK_BYTES)
-
-
-def _batch_of(search: Search, chunk: Chunk, received_at_us: int) -> _Batch:
-    """The PUBLISH packets of a search, in columns of their own."""
-    count = search.publishes
-    messages = Messages(
-        chunk.readable,
-        _ROOM.topic_start[:count].copy(),
-        _ROOM.topic_end[:count].copy(),
-        _ROOM.payload_start[:count].copy(),
-        _ROOM.payload_end[:count].copy(),
-        received_at_us,
-        "mqtt",
-    )
-    return _Batch(messages, _ROOM.acks[: search.ack_bytes].tobytes(), search.at - chunk.taken, chunk)
+    def _delivery_of(self, search: Search, chunk: Chunk, received_at_us: int) -> Delivery:
+        """The PUBLISH packets of a search, in columns of their own."""
+        count = search.publishes
+        messages = Messages(
+            chunk.readable,
+            _ROOM.topic_start[:count].copy(),
+            _ROOM.topic_end[:count].copy(),
+            _ROOM.payload_start[:count].copy(),
+            _ROOM.payload_end[:count].copy(),
+            received_at_us,
+            "mqtt",
+        )
+        acks = _ROOM.acks[: search.ack_bytes].tobytes()
+        return Delivery(messages, acks, search.at - chunk.taken, self._holding(chunk))

@@ -131,23 +131,24 @@ class SocketTap:
             self._is_at_end = True
             self._paho.loop_read()
 
-    def send(self, acks: bytes) -> None:
-        """Sends acknowledgements, in order and without mixing with what paho sends: at once as far as the socket takes
-        them, the rest through paho's queue.
+    def send(self, packets: bytes) -> bool:
+        """Sends packets, in order and without mixing with what paho sends: at once as far as the socket takes them, the
+        rest through paho's queue. Returns whether there was a connection to send them on.
         """
         if self._socket is None:
-            return
+            return False
         sent = 0
         if not self._paho.want_write():
             try:
-                sent = self._socket.send(acks)
+                sent = self._socket.send(packets)
             except (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
                 sent = 0
             except OSError:
                 self.end()
-                return
-        if sent < len(acks):
-            self._paho._packet_queue(_PUBACK, acks[sent:], 0, 1)  # noqa: SLF001
+                return False
+        if sent < len(packets):
+            self._paho._packet_queue(_PUBACK, packets[sent:], 0, 1)  # noqa: SLF001
+        return True
 
     def pause(self) -> None:
         """No more `on_readable` until `resume`."""

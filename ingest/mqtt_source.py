@@ -21,7 +21,8 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from ingest.mqtt_connection import Connection, Sink
+from ingest.mqtt_connection import Connection
+from ingest.mqtt_deliveries import Sink
 from ingest.mqtt_hooks import check_internals
 from ingest.mqtt_window import Window
 from runtime.metrics import Counter, Gauge

@@ -9,7 +9,7 @@ from drover.telemetry.v1 import reading_pb2
 from ingest.decoders.native_protobuf import decode_bulk
 from ingest.messages import from_pairs
 from ingest.mqtt_chunks import Chunk
-from ingest.mqtt_frames import find_packets, room_for
+from ingest.mqtt_frames import ack_of, find_packets, read_length, read_publish, room_for
 from ingest.partitioning import split
 from ingest.stream_requests import take_apart
 from ingest.topic_table import TopicTable
@@ -29,6 +29,8 @@ def warm_up() -> None:
     chunk = Chunk(64)
     for is_version_5 in (False, True):
         find_packets(chunk.readable, 0, 0, is_version_5, 1024, room_for(4))
+        _, body = read_length(chunk.readable, 1, 2)
+        ack_of(read_publish(chunk.readable, 0, body, 2, is_version_5))
     table = TopicTable()
     table.add(topic, 0, 0)
     table.resolve(messages)

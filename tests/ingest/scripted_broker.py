@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 
 from ingest.messages import Messages, payload, topic
 from ingest.mqtt_source import Broker, MqttOptions, MqttSource
+from ingest.reasons import Rejection
 from runtime.process import Stop
 
 PATIENCE_S = 10.0
@@ -19,6 +20,7 @@ class Gate:
 
     def __init__(self) -> None:
         self.taken: list[tuple[bytes, bytes]] = []
+        self.refused: list[Rejection] = []
         self.batches = 0
         self.open = asyncio.Event()
         self.open.set()
@@ -30,6 +32,10 @@ class Gate:
         await self.open.wait()
         if self.error is not None:
             raise self.error
+
+    async def accept_and_tell(self, messages: Messages, refused: Mapping[int, Rejection]) -> None:
+        self.refused += refused.values()
+        await self.accept(messages)
 
     async def has(self, count: int) -> None:
         """Returns when so many messages came."""

@@ -9,6 +9,7 @@ import tracemalloc
 import pytest
 
 from ingest.mqtt_source import MqttOptions
+from ingest.reasons import Reason, Rejection
 from runtime.problems import Unavailable
 from tests.ingest.naive_mqtt import length_of, publish
 from tests.ingest.scripted_broker import Gate, running, scripted_broker
@@ -184,6 +185,8 @@ async def test_a_message_that_is_too_large_is_cut_and_acknowledged_when_all_of_i
                 assert sink.taken[taken:] == [(b"t/big", b"x" * size), (b"t/2", b"2")]
             else:
                 assert sink.taken[taken:] == [(b"t/big", b"x" * (limit + 1)), (b"t/2", b"2")]
+                assert sink.refused.pop() == Rejection(Reason.TOO_LARGE, f"{size} bytes")
+    assert sink.refused == []
 
 
 async def test_properties_that_are_too_large_are_a_message_that_is_too_large() -> None:
