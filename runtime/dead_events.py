@@ -6,7 +6,7 @@ from). It keeps about `MAX_DEAD` entries; past that the oldest are let go.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 import redis.asyncio as redis
@@ -15,8 +15,10 @@ from runtime.problems import Problem
 
 MAX_DEAD: Final = 100_000
 
-EventHandler = Callable[[bytes, str], Awaitable[None]]
-"""Takes an event's bytes and its entry id. Returning says: done. It may be called again with the same event."""
+EventHandler = Callable[[Sequence[bytes]], Awaitable[None]]
+"""Takes the bytes of some events, in order. Returning says that all are done. Raising says that none is, or that doing
+them once more is harmless: they come again, one by one.
+"""
 
 # Only whoever takes the entry out of the group's pending list writes it down: repeating this after a broken connection
 # does not bury an event twice.
@@ -88,7 +90,7 @@ class DeadEvents:
                     return Replayed(handled, failed)  # buried since we began
                 after = dead.dead_id
                 try:
-                    await handler(dead.event, dead.entry_id)
+                    await handler([dead.event])
                 except Problem:
                     failed += 1
                 else:

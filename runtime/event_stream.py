@@ -5,11 +5,12 @@ when the process, or Redis, dies between the handler's return and the acknowledg
 
 What can go wrong, and what becomes of it:
 
-- the handler raises a Problem that time may cure (unavailable, conflict, exhausted): it is called again, with backoff.
+- the handler raises a Problem: the events of the batch are handled one by one;
+- for one event, a Problem that time may cure (unavailable, conflict, exhausted): it is tried again, with backoff.
   The events behind it wait, so that order holds. After `tries` calls, or for `unavailable` after `patience_s`, for
   then the event is not to blame, it goes to the dead events of the group;
-- it raises another Problem: nothing but the event is wrong, and it goes there at once;
-- it raises anything else: a bug. The process ends and is started again, the event is delivered again; after `tries`
+- another Problem: nothing but the event is wrong, and it goes there at once;
+- anything else: a bug. The process ends and is started again, the event is delivered again; after `tries`
   deliveries it goes to the dead events unhandled. A poisonous event stops nobody for long;
 - Redis is away or restarts: the consumer waits for it.
 """
@@ -18,7 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, NamedTuple, TypeVar
 
 import redis.asyncio as redis
@@ -63,7 +64,7 @@ class _StoppedError(Exception):
 
 
 class EventConsumer:
-    """Reads `stream` as `consumer` of `group` and calls `handler` with one event at a time.
+    """Reads `stream` as `consumer` of `group` and calls `handler` with up to `batch` events at a time.
 
     `consumer` is unique among the processes of the group and stays the same over restarts: what a consumer had not
     finished when it died, it finds at once under its own name; others take it over after `claim_after_ms`.
@@ -97,7 +98,7 @@ class EventConsumer:
         self.dead: Final = DeadEvents(client, stream, group)
 
     async def run(self, stop: Stop) -> None:
-        """Reads until asked to stop; the event in hand is finished first, unless it is waiting to be tried again."""
+        """Reads until asked to stop; what is in hand is finished first, unless it is waiting to be tried again."""
         try:
             await self._repeat_while_away(stop, self._create_group)
             await self._take_over(stop, of=self._consumer, idle_ms=0)
@@ -107,10 +108,8 @@ class EventConsumer:
                     await self._take_over(stop, of=None, idle_ms=self._claim_after_ms)
                     await self._repeat_while_away(stop, self.measure)
                     sweep_at = time.monotonic() + SWEEP_INTERVAL_S
-                for delivered in await self._repeat_while_away(stop, self._read_new):
-                    if stop.is_set():
-                        return  # what is left stays pending under our name
-                    await self._handle(delivered, stop)
+                if batch := await self._repeat_while_away(stop, self._read_new):
+                    await self._handle_all(batch, stop)
         except _StoppedError:
             return
 
@@ -181,6 +180,22 @@ class EventConsumer:
             await self._client.xack(self._stream, self._group, entry_id)  # trimmed from the stream
         return entry_id.decode(), None
 
+    async def _handle_all(self, batch: Sequence[_Delivered], stop: Stop) -> None:
+        """Together, which is one transaction; or, where that fails, one by one, to find who is to blame."""
+        if len(batch) == 1:
+            await self._handle(batch[0], stop)
+            return
+        try:
+            await self._handler([each.event for each in batch])
+        except Problem as problem:
+            log.debug("events will be tried one by one", events=len(batch), reason=str(problem))
+            for each in batch:
+                if stop.is_set():
+                    return  # what is left stays pending under our name
+                await self._handle(each, stop)
+        else:
+            await self._acknowledge(batch, stop)
+
     async def _handle(self, delivered: _Delivered, stop: Stop) -> None:
         entry_id, event, times = delivered
         if times > self._tries:
@@ -192,7 +207,7 @@ class EventConsumer:
         while True:
             calls += 1
             try:
-                await self._handler(event, entry_id)
+                await self._handler([event])
             except Problem as problem:
                 if problem.kind == "unavailable":
                     hopeless = time.monotonic() - began >= self._patience_s
@@ -208,12 +223,14 @@ class EventConsumer:
                 backoff_s = min(2 * backoff_s, MAX_BACKOFF_S)
             else:
                 break
+        await self._acknowledge([delivered], stop)
 
+    async def _acknowledge(self, done: Sequence[_Delivered], stop: Stop) -> None:
         async def acknowledge() -> None:
-            await self._client.xack(self._stream, self._group, entry_id)
+            await self._client.xack(self._stream, self._group, *(each.entry_id for each in done))
 
         await self._repeat_while_away(stop, acknowledge)
-        HANDLED.labels(self._stream, self._group).inc()
+        HANDLED.labels(self._stream, self._group).inc(len(done))
 
     async def _bury(self, stop: Stop, delivered: _Delivered, reason: str, error: str, tries: int) -> None:
         async def bury() -> None:

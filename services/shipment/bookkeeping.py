@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, Final
 
 from sqlalchemy import and_, delete, func, insert, select, update
@@ -22,16 +23,17 @@ class SqlInbox:
     def __init__(self, connection: WriteConnection) -> None:
         self._connection = connection
 
-    async def take(self, event_id: str, now_us: int) -> bool:
+    async def take(self, event_ids: Collection[str], now_us: int) -> set[str]:
         """See ports.Inbox."""
-        seen = select(tables.inbox.c.event_id).where(tables.inbox.c.event_id == event_id)
-        if (await self._connection.execute(seen)).first() is not None:
-            return False
+        seen = select(tables.inbox.c.event_id).where(tables.inbox.c.event_id.in_(event_ids))
+        fresh = set(event_ids) - set((await self._connection.execute(seen)).scalars())
+        rows = [{"event_id": event_id, "handled_at_us": now_us} for event_id in sorted(fresh)]
         try:
-            await self._connection.execute(insert(tables.inbox), [{"event_id": event_id, "handled_at_us": now_us}])
+            if rows:
+                await self._connection.execute(insert(tables.inbox), rows)
         except IntegrityError as error:
-            raise Conflict(f"event {event_id} is being handled elsewhere", code="event_taken") from error
-        return True
+            raise Conflict("an event is being handled elsewhere", code="event_taken") from error
+        return fresh
 
     async def forget(self, before_us: int) -> int:
         """See ports.Inbox."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import redis.asyncio as redis
@@ -18,9 +19,9 @@ GROUP: Final = "shipment"
 def events_consumer(client: redis.Redis, ports: Ports, settings: ShipmentSettings) -> EventConsumer:
     """The consumer; its `run` reads, its `replay_dead` tries once more what was given up."""
 
-    async def handle(data: bytes, _entry_id: str) -> None:
-        event = wire.event_of(data)
-        if event is not None:
-            await handlers.handle_event(event, ports)
+    async def handle(entries: Sequence[bytes]) -> None:
+        events = [event for data in entries if (event := wire.event_of(data)) is not None]
+        if events:
+            await handlers.handle_events(events, ports)
 
     return EventConsumer(client, STREAM, GROUP, settings.consumer, handle, tries=settings.event_tries)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import uuid
+from collections.abc import Sequence
 
 import structlog
 
@@ -70,32 +71,43 @@ async def list_shipments(command: ListShipments, ports: Ports) -> list[Shipment]
         return await work.shipments.page(command)
 
 
-async def handle_event(event: Event, ports: Ports) -> None:
-    """Applies an event to every shipment that it concerns, once: the inbox knows those that were applied.
+async def handle_events(events: Sequence[Event], ports: Ports) -> None:
+    """Applies events to the shipments that they concern, in order, all in one transaction, each event once: the inbox
+    knows those that were applied.
 
-    Raises ShipmentChanged when somebody else changes the same shipment: calling again helps.
+    Raises ShipmentChanged, or Conflict, when somebody else changes the same shipment: calling again helps.
     """
     async with ports.storage.read() as look:
-        if not await look.shipments.concerned_by(event):
-            return
+        concerned = await look.shipments.concerned_by(events)
+    if not concerned:
+        return
     changed: list[Shipment] = []
     async with ports.storage.write() as work:
-        if not await work.inbox.take(event.event_id, ports.now_us()):
-            return
-        for shipment_id in await work.shipments.concerned_by(event):
-            before = await work.shipments.get(event.tenant, shipment_id)
-            assert before is not None
-            after, changes = lifecycle.apply(before, event)
-            if not changes:
-                continue
-            changed.append(await _save(work, before, after, ports.now_us()))
-            log.info("shipment changed", tenant=event.tenant, shipment=shipment_id, changes=list(changes))
-            for change in changes:
-                CHANGES.labels(change.split()[0]).inc()
+        fresh = await work.inbox.take(concerned.keys(), ports.now_us())
+        news = [event for event in events if event.event_id in fresh]
+        for tenant in sorted({event.tenant for event in news}):
+            mine = [event for event in news if event.tenant == tenant]
+            ids = {shipment_id for event in mine for shipment_id in concerned[event.event_id]}
+            for before in await work.shipments.get_many(tenant, ids):
+                theirs = [event for event in mine if before.shipment_id in concerned[event.event_id]]
+                after = _moved(before, theirs)
+                if after != before:
+                    changed.append(await _save(work, before, after, ports.now_us()))
     for shipment in changed:
         if shipment.ended_at_us is not None:
             ports.outbox_filled()
         await ports.hints.shipment_changed(shipment)
+
+
+def _moved(before: Shipment, events: Sequence[Event]) -> Shipment:
+    after = before
+    for event in events:
+        after, changes = lifecycle.apply(after, event)
+        if changes:
+            log.info("shipment changed", tenant=after.tenant, shipment=after.shipment_id, changes=list(changes))
+        for change in changes:
+            CHANGES.labels(change.split()[0]).inc()
+    return after
 
 
 async def _save(work: Work, before: Shipment, after: Shipment, now_us: int) -> Shipment:

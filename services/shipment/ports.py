@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import NamedTuple, Protocol
 
@@ -39,8 +39,14 @@ class ReadShipments(Protocol):
     async def page(self, query: ListShipments) -> list[Shipment]:
         """At most `query.limit` shipments, newest first."""
 
-    async def concerned_by(self, event: Event) -> Sequence[ShipmentId]:
-        """Shipments that an event may change: cheap to ask, for most events concern none."""
+    async def concerned_by(self, events: Sequence[Event]) -> Mapping[str, Sequence[ShipmentId]]:
+        """Shipments of its tenant that an event may change, by event id; events that concern none are left out.
+
+        Cheap to ask, for most events concern none.
+        """
+
+    async def get_many(self, tenant: str, shipment_ids: Collection[ShipmentId]) -> list[Shipment]:
+        """Those of them that there are."""
 
 
 class Shipments(ReadShipments, Protocol):
@@ -56,9 +62,9 @@ class Shipments(ReadShipments, Protocol):
 class Inbox(Protocol):
     """Which events were handled, within the transaction of what they changed."""
 
-    async def take(self, event_id: str, now_us: int) -> bool:
-        """False when the event was handled before; else it is written down. Raises Conflict when another process has
-        just done so.
+    async def take(self, event_ids: Collection[str], now_us: int) -> set[str]:
+        """Those that were not handled before; they are written down. Raises Conflict when another process has just
+        done so.
         """
 
     async def forget(self, before_us: int) -> int:

@@ -1,12 +1,12 @@
-"""The only SQL about shipments; `bookkeeping.py` has that of the inbox and the outbox."""
+"""The only SQL about shipments, with `concern.py`; `bookkeeping.py` has that of the inbox and the outbox."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-from sqlalchemy import Select, Table, and_, delete, exists, insert, or_, select, update
+from sqlalchemy import Select, Table, and_, delete, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -14,14 +14,10 @@ from runtime.database import ReadConnection, WriteConnection, read, upsert, writ
 from services.shipment import tables
 from services.shipment.bookkeeping import SqlInbox, SqlOutbox
 from services.shipment.commands import ListShipments
-from services.shipment.events import Event, ExcursionClosed, ExcursionOpened, FenceCrossed, TagMoved
-from services.shipment.model import Shipment, ShipmentChanged, ShipmentId, Status
+from services.shipment.concern import concerned_by
+from services.shipment.events import Event
+from services.shipment.model import Shipment, ShipmentChanged, ShipmentId
 from services.shipment.rows import CHILDREN, Values, rows_of, shipments_of
-
-TAG_GRACE_US: Final = 24 * 3_600 * 1_000_000
-"""How long after delivery tag reads still count: goods pass the consignee's portal after the vehicle has arrived. Later
-the same pallet travels on, in somebody else's shipment.
-"""
 
 
 class SqlReadShipments:
@@ -51,22 +47,15 @@ class SqlReadShipments:
         newest_first = (table.created_at_us.desc(), table.shipment_id.desc())
         return await self._load(query.tenant, wanted.order_by(*newest_first).limit(query.limit))
 
-    async def concerned_by(self, event: Event) -> Sequence[ShipmentId]:
-        """See ports.ReadShipments. Each of the three questions is answered from an index."""
-        shipments = tables.shipments.c
-        alive = and_(shipments.tenant == event.tenant, shipments.status != Status.CANCELLED.value)
-        match event:
-            case FenceCrossed():
-                held = and_(shipments.device_id == event.device_id, shipments.ended_at_us >= event.observed_at_us)
-                mine = _belongs(tables.stops, tables.stops.c.fence_id == event.fence_id)
-            case TagMoved():
-                held = shipments.ended_at_us >= event.observed_at_us - TAG_GRACE_US
-                mine = _belongs(tables.handling_units, tables.handling_units.c.epc_hex == event.epc.hex())
-            case ExcursionOpened() | ExcursionClosed():
-                held = shipments.device_id == event.device_id
-                mine = _belongs(tables.limits, tables.limits.c.limit_id == event.limit_id)
-        query = select(shipments.shipment_id).where(alive, held, mine).order_by(shipments.shipment_id)
-        return [ShipmentId(found) for found in (await self._connection.execute(query)).scalars()]
+    async def get_many(self, tenant: str, shipment_ids: Collection[ShipmentId]) -> list[Shipment]:
+        """See ports.ReadShipments."""
+        table = tables.shipments.c
+        wanted = select(tables.shipments).where(table.tenant == tenant, table.shipment_id.in_(sorted(shipment_ids)))
+        return await self._load(tenant, wanted.order_by(table.shipment_id))
+
+    async def concerned_by(self, events: Sequence[Event]) -> Mapping[str, Sequence[ShipmentId]]:
+        """See ports.ReadShipments."""
+        return await concerned_by(self._connection, events)
 
     async def _load(self, tenant: str, query: Select[Any]) -> list[Shipment]:
         parents = (await self._connection.execute(query)).all()
@@ -125,11 +114,6 @@ class SqlShipments(SqlReadShipments):
             await self._writer.execute(insert(table), changed)
         else:
             await self._writer.execute(upsert(table, self._writer.dialect.name), changed)
-
-
-def _belongs(child: Table, condition: Any) -> Any:
-    parent = tables.shipments.c
-    return exists().where(child.c.tenant == parent.tenant, child.c.shipment_id == parent.shipment_id, condition)
 
 
 class SqlReadWork:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
@@ -40,14 +40,19 @@ class Recorder:
 
     def __init__(self, first: Callable[[bytes], Awaitable[None]] | None = None) -> None:
         self.events: list[bytes] = []
-        self.calls: list[bytes] = []
+        self.batches: list[list[bytes]] = []
         self._first = first
 
-    async def __call__(self, event: bytes, _entry_id: str) -> None:
-        self.calls.append(event)
-        if self._first is not None:
-            await self._first(event)
-        self.events.append(event)
+    @property
+    def calls(self) -> list[bytes]:
+        return [event for batch in self.batches for event in batch]
+
+    async def __call__(self, events: Sequence[bytes]) -> None:
+        self.batches.append(list(events))
+        for event in events:
+            if self._first is not None:
+                await self._first(event)
+        self.events += events
 
 
 async def add(client: redis.Redis, *events: bytes) -> None:
@@ -55,8 +60,9 @@ async def add(client: redis.Redis, *events: bytes) -> None:
         await client.xadd(STREAM, {b"e": event})
 
 
-def consumer(client: redis.Redis, handler: Any, name: str = "one", **options: Any) -> EventConsumer:
-    return EventConsumer(client, STREAM, "test", name, handler, block_ms=20, **options)
+def consumer(client: redis.Redis, handler: Any, name: str = "one", *, batch: int = 1, **options: Any) -> EventConsumer:
+    """One event at a time, unless a test is about batches."""
+    return EventConsumer(client, STREAM, "test", name, handler, block_ms=20, batch=batch, **options)
 
 
 @contextlib.asynccontextmanager
@@ -82,10 +88,11 @@ async def test_every_event_once_and_in_order(client: redis.Redis) -> None:
     events = [b"%d" % number for number in range(300)]
     await add(client, *events[:200])  # what was there before the group
     handler = Recorder()
-    async with running(consumer(client, handler)):
+    async with running(consumer(client, handler, batch=64)):
         await add(client, *events[200:])
         await until(lambda: len(handler.events) == 300)
     assert handler.events == events
+    assert max(len(batch) for batch in handler.batches) == 64
     assert await pending(client) == 0
     async with running(consumer(client, handler)):
         await add(client, b"later")
@@ -114,6 +121,41 @@ async def test_what_time_cures_is_tried_again_and_order_holds(client: redis.Redi
     assert handler.events == [b"a", b"b", b"c"]
     assert handler.calls == [b"a", b"b", b"b", b"b", b"b", b"c"]
     assert await client.exists(f"{STREAM}:dead:test") == 0
+
+
+async def test_a_batch_that_fails_is_handled_one_by_one(client: redis.Redis) -> None:
+    async def first(event: bytes) -> None:
+        if event == b"bad":
+            raise Invalid("not an event", code="malformed")
+
+    handler = Recorder(first)
+    reader = consumer(client, handler, batch=10)
+    await add(client, b"a", b"bad", b"c", b"d")
+    async with running(reader):
+        await until(lambda: len(handler.events) == 3)
+        await add(client, b"e", b"f")
+        await until(lambda: len(handler.events) == 5)
+    assert handler.events == [b"a", b"c", b"d", b"e", b"f"]
+    assert handler.batches[:5] == [[b"a", b"bad", b"c", b"d"], [b"a"], [b"bad"], [b"c"], [b"d"]]
+    assert [each.event for each in await reader.dead.page()] == [b"bad"]
+    assert await pending(client) == 0
+
+
+async def test_a_crash_in_a_batch_is_charged_to_nobody_else(client: redis.Redis) -> None:
+    async def first(event: bytes) -> None:
+        if event == b"bomb":
+            raise ZeroDivisionError
+
+    handler = Recorder(first)
+    await add(client, b"a", b"b", b"bomb", b"c")
+    for _ in range(3):
+        with pytest.raises(ZeroDivisionError):
+            await consumer(client, handler, batch=10, tries=3).run(Stop())
+    reader = consumer(client, handler, batch=10, tries=3)
+    async with running(reader):
+        await until(lambda: b"c" in handler.events)
+    assert handler.events == [b"a", b"b", b"c"]
+    assert [each.event for each in await reader.dead.page()] == [b"bomb"]
 
 
 @pytest.mark.parametrize(("problem", "calls"), [(Invalid("not an event", code="malformed"), 1), (Conflict("again"), 3)])
@@ -191,7 +233,7 @@ async def test_a_crash_in_the_middle_is_delivered_again_at_once(client: redis.Re
     with pytest.raises(ZeroDivisionError):
         await consumer(client, handler).run(Stop())
     assert handler.events == [b"a"]
-    assert await pending(client) == 2
+    assert await pending(client) == 1
     again = Recorder()
     async with running(consumer(client, again)):
         await until(lambda: len(again.events) == 2)
@@ -239,7 +281,7 @@ async def test_an_event_that_kills_the_process_every_time_is_buried_and_only_tha
 
 async def test_another_consumer_takes_over_what_was_left(client: redis.Redis) -> None:
     await add(client, b"a", b"b")
-    left = consumer(client, Recorder(), "dead one")
+    left = consumer(client, Recorder(), "dead one", batch=2)
     await left._create_group()
     assert len(await left._read_new()) == 2
     handler = Recorder()
@@ -252,7 +294,7 @@ async def test_another_consumer_takes_over_what_was_left(client: redis.Redis) ->
 
 async def test_what_was_trimmed_while_pending_is_let_go(client: redis.Redis) -> None:
     await add(client, b"a", b"b")
-    left = consumer(client, Recorder())
+    left = consumer(client, Recorder(), batch=2)
     await left._create_group()
     await left._read_new()
     await client.xtrim(STREAM, maxlen=1, approximate=False)

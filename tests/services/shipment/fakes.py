@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from runtime.problems import Problem
@@ -32,12 +32,18 @@ class FakeShipments:
             and (query.after is None or (each.created_at_us, each.shipment_id) < query.after)
         ][: query.limit]
 
-    async def concerned_by(self, event: Event) -> Sequence[ShipmentId]:
+    async def get_many(self, tenant: str, shipment_ids: Collection[ShipmentId]) -> list[Shipment]:
         return [
-            each.shipment_id
-            for each in self.rows.values()
-            if each.tenant == event.tenant and each.status is not Status.CANCELLED and _names(each, event)
+            each for (mine, shipment_id), each in self.rows.items() if mine == tenant and shipment_id in shipment_ids
         ]
+
+    async def concerned_by(self, events: Sequence[Event]) -> Mapping[str, Sequence[ShipmentId]]:
+        found: dict[str, list[ShipmentId]] = {}
+        for event in events:
+            for each in self.rows.values():
+                if each.tenant == event.tenant and each.status is not Status.CANCELLED and _names(each, event):
+                    found.setdefault(event.event_id, []).append(each.shipment_id)
+        return found
 
     async def add(self, shipment: Shipment) -> None:
         if (shipment.tenant, shipment.shipment_id) in self.rows:
@@ -63,11 +69,10 @@ class FakeInbox:
     def __init__(self) -> None:
         self.taken: dict[str, int] = {}
 
-    async def take(self, event_id: str, now_us: int) -> bool:
-        if event_id in self.taken:
-            return False
-        self.taken[event_id] = now_us
-        return True
+    async def take(self, event_ids: Collection[str], now_us: int) -> set[str]:
+        fresh = set(event_ids) - self.taken.keys()
+        self.taken |= dict.fromkeys(fresh, now_us)
+        return fresh
 
     async def forget(self, before_us: int) -> int:
         old = [event_id for event_id, at_us in self.taken.items() if at_us < before_us]

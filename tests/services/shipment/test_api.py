@@ -18,7 +18,7 @@ from runtime.grpc_server import GrpcServer
 from runtime.problems import Problem
 from runtime.tokens import KeyPair, Role, load_or_create_keys
 from services.shipment.api import ShipmentsApi
-from services.shipment.handlers import handle_event
+from services.shipment.handlers import handle_events
 from tests.services.shipment.examples import EPC, NOW_US, TENANT, arrived, closed, entered, exited, opened
 from tests.services.shipment.fakes import World
 
@@ -101,7 +101,7 @@ async def test_a_shipment_as_callers_see_it(call: Client, world: World) -> None:
     assert not made.handling_units[0].HasField("last_seen_at_us")
 
     for event in (exited("utrecht", 5), arrived(6), opened(7), closed(7, 8), entered("zwolle", 9)):
-        await handle_event(event, world.ports)
+        await handle_events([event], world.ports)
     found = (await call("GetShipment", api.GetShipmentRequest(shipment_id="s-1"), Role.VIEWER)).shipment
     assert found.status == pb.SHIPMENT_STATUS_DELIVERED
     assert (found.stops[0].departed_at_us, found.stops[1].arrived_at_us) == (5, 9)

@@ -12,7 +12,7 @@ from runtime.process import Stop
 from services.shipment import definition_courier
 from services.shipment.commands import CancelShipment
 from services.shipment.definition_courier import CLAIM_US, INBOX_KEEP_US, LAST_RETRY_US, DefinitionCourier
-from services.shipment.handlers import cancel_shipment, create_shipment, handle_event
+from services.shipment.handlers import cancel_shipment, create_shipment, handle_events
 from services.shipment.model import ShipmentId
 from services.shipment.ports import Ports
 from tests.services.shipment.examples import COMMAND, NOW_US, TENANT, entered
@@ -46,7 +46,7 @@ async def test_tells_what_was_created_and_what_has_ended(
     assert world.storage.outbox.tasks == {}
     assert not await courier.work_once(Stop())
     await cancel_shipment(CancelShipment(TENANT, S1, ""), world.ports)
-    await handle_event(entered("zwolle", 1, fence_id="shipment:s-2:zwolle"), world.ports)
+    await handle_events([entered("zwolle", 1, fence_id="shipment:s-2:zwolle")], world.ports)
     await courier.work_once(Stop())
     assert definitions.defined == set()
     assert len(definitions.calls) == 4

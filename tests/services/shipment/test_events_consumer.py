@@ -129,13 +129,15 @@ async def test_a_journey_told_twice(client: redis.Redis, engine: AsyncEngine, po
         )
         await until(lambda: idle(client))
     now = await present(ports)
-    assert (now.status, now.version, now.ended_at_us) == (Status.DELIVERED, 5, 40)
+    assert (now.status, now.ended_at_us) == (Status.DELIVERED, 40)
     assert await inbox(engine) == 4
     told = []
     while (message := await hints.get_message(timeout=0.2)) is not None:
         told.append(wire.pb.Shipment.FromString(message["data"]))
     await hints.aclose()
-    assert [each.version for each in told] == [2, 3, 4, 5]
+    assert [each.version for each in told] == list(range(2, now.version + 1)), (
+        "a version for each batch that changed it"
+    )
     assert told[-1] == wire.to_proto(now)
 
 
@@ -151,11 +153,11 @@ async def test_a_death_between_commit_and_acknowledgement(
         patched.setattr(client, "xack", die)
         with pytest.raises(asyncio.CancelledError):
             await reader(client, ports).run(Stop())
-    assert ((await present(ports)).version, await inbox(engine)) == (2, 1), "applied"
+    assert ((await present(ports)).version, await inbox(engine)) == (2, 2), "applied"
     assert (await client.xpending(STREAM, GROUP))["pending"] == 2, "and not acknowledged"
     async with running(reader(client, ports)):
         await until(lambda: idle(client))
-    assert ((await present(ports)).version, await inbox(engine)) == (3, 2)
+    assert ((await present(ports)).version, await inbox(engine)) == (2, 2)
 
 
 async def test_a_death_before_the_commit(
@@ -183,7 +185,7 @@ async def test_poison_goes_to_the_dead_events_and_stops_nobody(client: redis.Red
         await client.xadd(STREAM, {b"wrong": b"field"})
         await publish(client, STORY[2])
         await until(lambda: idle(client))
-    assert (await present(ports)).version == 4
+    assert (await present(ports)).status is Status.IN_TRANSIT
     dead = await consumer.dead.page()
     assert [each.event for each in dead] == [b"\xff not an event", b""]
     assert all(each.error.startswith("malformed_event") for each in dead)
@@ -201,7 +203,7 @@ async def test_two_processes_share_the_work(client: redis.Redis, engine: AsyncEn
     now = await present(ports)
     assert now.status is Status.DELIVERED
     assert (now.stops[1].arrived_at_us, now.stops[1].departed_at_us) == (0, 13)
-    assert (await inbox(engine), now.version) == (15, 16)
+    assert await inbox(engine) == 15
 
 
 async def test_a_redis_that_is_away_costs_hints_and_nothing_more(

@@ -11,7 +11,7 @@ from services.shipment.handlers import (
     cancel_shipment,
     create_shipment,
     get_shipment,
-    handle_event,
+    handle_events,
     list_shipments,
 )
 from services.shipment.model import ShipmentChanged, ShipmentEnded, ShipmentExists, ShipmentId, Status, UnknownShipment
@@ -51,7 +51,7 @@ async def test_creating_again_changes_nothing(world: World) -> None:
     made = await create_shipment(COMMAND, world.ports)
     world.time_us += HOUR_US
     assert await create_shipment(COMMAND, world.ports) == made
-    await handle_event(exited("utrecht", 1), world.ports)
+    await handle_events([exited("utrecht", 1)], world.ports)
     again = await create_shipment(COMMAND, world.ports)
     assert (again.status, again.version) == (Status.IN_TRANSIT, 2), "as it is now"
     with pytest.raises(ShipmentExists):
@@ -81,7 +81,7 @@ async def test_cancelling(world: World) -> None:
     assert world.storage.outbox.tasks[S1].action is DefinitionAction.REMOVE
     assert world.hints.told[-1] == cancelled
     assert await cancel_shipment(CancelShipment(TENANT, S1, "again"), world.ports) == cancelled
-    await handle_event(entered("zwolle", 1), world.ports)
+    await handle_events([entered("zwolle", 1)], world.ports)
     assert world.storage.shipments.rows[TENANT, S1] == cancelled
 
 
@@ -93,7 +93,7 @@ async def test_what_cannot_be_cancelled(world: World) -> None:
         await cancel_shipment(CancelShipment("other", S1, ""), world.ports)
     with pytest.raises(InvalidShipment):
         await cancel_shipment(CancelShipment(TENANT, S1, "x" * 257), world.ports)
-    await handle_event(entered("zwolle", 1), world.ports)
+    await handle_events([entered("zwolle", 1)], world.ports)
     with pytest.raises(ShipmentEnded):
         await cancel_shipment(CancelShipment(TENANT, S1, ""), world.ports)
 
@@ -101,10 +101,10 @@ async def test_what_cannot_be_cancelled(world: World) -> None:
 async def test_an_event_is_applied_once(world: World) -> None:
     await create_shipment(COMMAND, world.ports)
     event = exited("utrecht", 7)
-    await handle_event(event, world.ports)
+    await handle_events([event], world.ports)
     moved = world.storage.shipments.rows[TENANT, S1]
     assert (moved.status, moved.version) == (Status.IN_TRANSIT, 2)
-    await handle_event(event, world.ports)
+    await handle_events([event], world.ports)
     assert world.storage.shipments.rows[TENANT, S1] == moved
     assert world.hints.told[1:] == [moved]
 
@@ -114,7 +114,7 @@ async def test_an_event_moves_every_shipment_of_the_device_that_it_concerns(worl
     for number in (1, 2):
         await create_shipment(dataclasses.replace(COMMAND, shipment_id=f"s-{number}", stops=port), world.ports)
     await create_shipment(dataclasses.replace(COMMAND, shipment_id="s-3", stops=port, device_id="x"), world.ports)
-    await handle_event(exited("", 5, fence_id="port"), world.ports)
+    await handle_events([exited("", 5, fence_id="port")], world.ports)
     statuses = {each.shipment_id: each.status for each in world.storage.shipments.rows.values()}
     assert statuses == {"s-1": "in_transit", "s-2": "in_transit", "s-3": "planned"}
 
@@ -123,15 +123,31 @@ async def test_an_event_that_concerns_nobody_writes_nothing(world: World) -> Non
     await create_shipment(COMMAND, world.ports)
     writes = world.storage.writes
     for event in (entered("", 1, fence_id="elsewhere"), entered("zwolle", 1, tenant="other"), opened(1, limit_id="x")):
-        await handle_event(event, world.ports)
+        await handle_events([event], world.ports)
     assert (world.storage.writes, world.storage.inbox.taken) == (writes, {})
+
+
+async def test_events_that_come_together_are_one_change(world: World) -> None:
+    for number in (1, 2):
+        await create_shipment(dataclasses.replace(COMMAND, shipment_id=f"s-{number}"), world.ports)
+    twice = exited("utrecht", 1)
+    later = exited("utrecht", 2, fence_id=fence("utrecht", "s-2"))
+    foreign = entered("zwolle", 9, tenant="other")
+    writes = world.storage.writes
+    await handle_events([twice, later, foreign, entered("arnhem", 3), twice], world.ports)
+    first, second = world.storage.shipments.rows.values()
+    assert (first.status, first.version) == (Status.AT_STOP, 2)
+    assert (second.status, second.version) == (Status.IN_TRANSIT, 2)
+    assert world.storage.writes == writes + 1
+    assert len(world.storage.inbox.taken) == 3
+    assert world.hints.told[2:] == [first, second]
 
 
 async def test_delivery_asks_for_the_definitions_to_be_removed(world: World) -> None:
     await create_shipment(COMMAND, world.ports)
-    await handle_event(arrived(3), world.ports)
+    await handle_events([arrived(3)], world.ports)
     assert world.storage.outbox.tasks[S1].action is DefinitionAction.PUT
-    await handle_event(entered("zwolle", 7), world.ports)
+    await handle_events([entered("zwolle", 7)], world.ports)
     assert world.storage.outbox.tasks[S1].action is DefinitionAction.REMOVE
     assert world.wakes == 2
 
@@ -146,9 +162,9 @@ async def test_a_change_by_somebody_else_undoes_the_whole_event(world: World, mo
     with monkeypatch.context() as patched:
         patched.setattr(world.storage.shipments, "save", too_late)
         with pytest.raises(ShipmentChanged):
-            await handle_event(event, world.ports)
+            await handle_events([event], world.ports)
     assert world.storage.inbox.taken == {}, "so that it is applied when it comes again"
-    await handle_event(event, world.ports)
+    await handle_events([event], world.ports)
     assert world.storage.shipments.rows[TENANT, S1].status is Status.IN_TRANSIT
 
 

@@ -18,10 +18,11 @@ from runtime.database import create_engine, read
 from runtime.migrations import migrate
 from services.shipment import lifecycle, tables
 from services.shipment.commands import ListShipments, PageKey
+from services.shipment.concern import TAG_GRACE_US
 from services.shipment.events import Event
 from services.shipment.model import Shipment, ShipmentChanged, ShipmentId, Status
 from services.shipment.ports import DefinitionAction
-from services.shipment.repository import TAG_GRACE_US, SqlStorage
+from services.shipment.repository import SqlStorage
 from services.shipment.rows import rows_of
 from tests.services.shipment.examples import (
     DEVICE,
@@ -138,7 +139,7 @@ async def test_a_stale_writer_is_refused_and_leaves_nothing(storage: SqlStorage)
 
 async def concerned(storage: SqlStorage, event: Event) -> list[str]:
     async with storage.read() as work:
-        return list(await work.shipments.concerned_by(event))
+        return list((await work.shipments.concerned_by([event])).get(event.event_id, ()))
 
 
 async def test_events_find_the_shipments_they_concern(storage: SqlStorage) -> None:
@@ -174,6 +175,34 @@ async def test_events_find_the_shipments_they_concern(storage: SqlStorage) -> No
     cancelled = lifecycle.cancel(second, "", NOW_US)
     await save(storage, second, dataclasses.replace(cancelled, version=2))
     assert await concerned(storage, exited("", 1, fence_id="port")) == ["s-3"]
+
+
+async def test_events_asked_for_together_find_each_their_own(storage: SqlStorage) -> None:
+    port = (stop("a", fence_id="port"), stop("b"))
+    ended = shipment(shipment_id="s-3", stops=port, handling_units=())
+    await add(
+        storage,
+        shipment(handling_units=()),
+        shipment(shipment_id="s-2", stops=port, device_id="d-2"),
+        ended,
+        shipment(shipment_id="s-2", stops=port, device_id="d-2", tenant="other"),
+    )
+    await save(storage, ended, moved_by(ended, entered("b", 50, fence_id="shipment:s-3:b")))
+    expected = [
+        (entered("utrecht", 1), ["s-1"]),
+        (exited("", 40, fence_id="port"), ["s-3"]),
+        (exited("", 60, fence_id="port"), []),
+        (exited("", 60, fence_id="port", device_id="d-2"), ["s-2"]),
+        (exited("utrecht", 60, device_id="d-2"), []),
+        (exited("", 60, fence_id="port", device_id="d-2", tenant="other"), ["s-2"]),
+        (arrived(60), ["s-2"]),
+        (closed(1, 2), ["s-1"]),
+        (opened(1, limit_id="shipment:s-3:1"), ["s-3"]),
+    ]
+    async with storage.read() as work:
+        found = await work.shipments.concerned_by([event for event, _ in expected])
+    assert [(event, list(found.get(event.event_id, ()))) for event, _ in expected] == expected
+    assert len(found) == 7
 
 
 async def test_the_lookup_of_a_crossing_uses_the_index(engine: AsyncEngine, storage: SqlStorage) -> None:
@@ -226,20 +255,25 @@ async def test_pages_newest_first(storage: SqlStorage) -> None:
 
 
 async def test_the_inbox_takes_an_event_once_and_only_with_its_transaction(storage: SqlStorage) -> None:
-    async def take(event_id: str, *, fail: bool = False) -> bool:
+    async def take(*event_ids: str, fail: bool = False) -> set[str]:
         async with storage.write() as work:
-            taken = await work.inbox.take(event_id, 100)
+            taken = await work.inbox.take(event_ids, 100)
             if fail:
                 raise ZeroDivisionError
             return taken
 
     with pytest.raises(ZeroDivisionError):
         await take("a", fail=True)
-    assert [await take("a"), await take("a"), await take("A")] == [True, False, True]
+    assert [await take("a", "b"), await take("b", "c"), await take("a"), await take("A")] == [
+        {"a", "b"},
+        {"c"},
+        set(),
+        {"A"},
+    ]
     async with storage.write() as work:
         assert await work.inbox.forget(100) == 0
-        assert await work.inbox.forget(101) == 2
-    assert await take("a")
+        assert await work.inbox.forget(101) == 4
+    assert await take("a") == {"a"}
 
 
 async def test_the_outbox_keeps_a_task_until_it_is_done(storage: SqlStorage) -> None:
