@@ -211,7 +211,7 @@ FIRST = """
     revision, down_revision = "0001", None
     def upgrade():
         op.create_table("crates", sa.Column("crate_id", sa.Integer, primary_key=True), if_not_exists=True)
-        time.sleep(0.3)
+        time.sleep(1.0)
 """
 SECOND = """
     import sqlalchemy as sa
