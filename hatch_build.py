@@ -1,4 +1,4 @@
-"""Build hook: the generated wire vocabulary and, for a wheel, the built web page must be there before files are packed."""
+"""Build hook: the generated wire vocabulary and, for a wheel, the built web page must be there before it is packed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Generates the wire vocabulary: `python protos/build.py` compiles every .proto to Python, stubs and gRPC code beside it.
+"""Generates the wire vocabulary: `python protos/build.py` makes Python, stubs and gRPC code beside every .proto.
 
 Nothing is generated twice: outputs newer than every source are left alone, unless `--force` is given.
 """
