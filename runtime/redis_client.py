@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import Any, Final
 
 import redis.asyncio as redis
 from redis.asyncio.retry import Retry
@@ -16,11 +16,27 @@ AWAY: Final = (RedisConnectionError, RedisTimeoutError, BusyLoadingError, OSErro
 """What the client raises while the server cannot be reached or is loading; trying again may help."""
 
 
+class _HeedsCancellation:
+    """Sends under `asyncio.timeout`. redis-py sends under `asyncio.wait_for`, which before Python 3.12 can swallow a
+    cancellation that comes just as the bytes are out: the task would run on, and its process would never end.
+    """
+
+    socket_timeout: float | None
+
+    async def send_packed_command(self, command: Any, check_health: bool = True) -> None:  # noqa: FBT001, FBT002
+        timeout_s, self.socket_timeout = self.socket_timeout, None
+        try:
+            async with asyncio.timeout(timeout_s):
+                await super().send_packed_command(command, check_health)  # type: ignore[misc]
+        finally:
+            self.socket_timeout = timeout_s
+
+
 def connect(url: str, *, max_connections: int = 32) -> redis.Redis:
     """A client for `url`. Nothing connects before the first command. Commands are not repeated by themselves: only the
     caller knows whether repeating one is harmless.
     """
-    client: redis.Redis = redis.from_url(
+    pool = redis.ConnectionPool.from_url(
         url,
         max_connections=max_connections,
         socket_connect_timeout=5.0,
@@ -29,7 +45,8 @@ def connect(url: str, *, max_connections: int = 32) -> redis.Redis:
         retry=Retry(ExponentialBackoff(cap=0.5, base=0.02), 0),
         decode_responses=False,
     )
-    return client
+    pool.connection_class = type("Connection", (_HeedsCancellation, pool.connection_class), {})
+    return redis.Redis.from_pool(pool)
 
 
 async def wait_ready(client: redis.Redis, *, seconds: float = 30.0) -> None:
