@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-import datetime
+import datetime as dt
 import json
 import pathlib
 import threading
@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -41,10 +42,6 @@ def token(role: str = "dispatcher") -> str:
         return base64.urlsafe_b64encode(json.dumps(claims).encode()).rstrip(b"=").decode()
 
     return f"{part({'alg': 'none'})}.{part({'tenant': 'demo', 'role': role})}.c2lnbmF0dXJl"
-
-
-def rfc3339(us: int) -> str:
-    return json_view.time_text(us)
 
 
 class FakeGateway:
@@ -157,10 +154,10 @@ class FakeGateway:
             else:
                 await websocket.send_bytes(message)
 
-    def _frame(self, kind: Kind, subscription: SubscribeMessage, wanted: Any = True) -> bytes:
+    def _frame(self, kind: Kind, subscription: SubscribeMessage, wanted: npt.NDArray[np.bool_] | None = None) -> bytes:
         now_us = time.time_ns() // 1000
         fixes = self.world.fixes(now_us)
-        mask = np.full(len(self.world.trucks), True) & wanted
+        mask = np.full(len(self.world.trucks), fill_value=True) if wanted is None else wanted.copy()
         removed = np.empty(0, np.uint32)
         if subscription.viewport is not None:
             inside = viewport(*subscription.viewport).contains(fixes.longitude_deg, fixes.latitude_deg)
@@ -286,10 +283,11 @@ class FakeGateway:
         now_us = time.time_ns() // 1000 - int(truck.silent_s * 1e6)
         passed = World(len(self.world.trucks)).trucks[truck.number - 1]
         passed.ends, passed.at_m = truck.ends, max(0.0, truck.at_m - truck.speed_mps * 1800)
+        passed.advance(0.0)
         points, times = [], []
         while passed.ends == truck.ends and passed.at_m < truck.at_m:
             points.append([passed.longitude_deg, passed.latitude_deg])
-            times.append(rfc3339(now_us - int((truck.at_m - passed.at_m) / truck.speed_mps * 1e6)))
+            times.append(json_view.time_text(now_us - int((truck.at_m - passed.at_m) / truck.speed_mps * 1e6)))
             passed.advance(10.0)
         geometry = {"type": "LineString", "coordinates": points} if len(points) > 1 else None
         properties = {"device_id": truck.device_id, "times": times if geometry else [], "next_cursor": None}
@@ -305,5 +303,5 @@ def problem(status: int, title: str, detail: str) -> Response:
 
 def in_minutes(minutes: float) -> str:
     """A time from now, as REST writes it."""
-    moment = datetime.datetime.now(datetime.UTC) + datetime.timedelta(minutes=minutes)
+    moment = dt.datetime.now(dt.UTC) + dt.timedelta(minutes=minutes)
     return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 import time
 
 from playwright.sync_api import Page, sync_playwright
@@ -18,8 +19,10 @@ from tests.browser.fake_gateway import FakeGateway, in_minutes
 from tests.browser.world import CITIES, World
 
 
-def furnish(gateway: FakeGateway) -> None:
-    """Fences, events and a shipment, so that every part of the page has something to show."""
+def furnish(gateway: FakeGateway) -> str:
+    """Fences, events and a shipment, so that every part of the page has something to show. The id of a vehicle to look
+    at: on the road, with a shipment.
+    """
     for name, radius_m in (("Rotterdam", 7000), ("Antwerp", 6500), ("Amsterdam", 5000), ("Brussels", 4500)):
         longitude, latitude = CITIES[name]
         feature = {
@@ -57,31 +60,42 @@ def furnish(gateway: FakeGateway) -> None:
         at_us = now_us - k * 37_000_000
         name = world.random.choice(["Rotterdam", "Antwerp", "Amsterdam", "Brussels"])
         if k % 7 == 3:
-            event = world.event("excursion_opened", truck, at_us, Severity.SEVERITY_CRITICAL, limit_id="cold",
-                                quantity=Quantity.QUANTITY_TEMPERATURE_CELSIUS, value=9.4 + k / 20, bound=8.0)  # fmt: skip
+            excursion = {"quantity": Quantity.QUANTITY_TEMPERATURE_CELSIUS, "value": 9.4 + k / 20, "bound": 8.0}
+            event = world.event("excursion_opened", truck, at_us, Severity.SEVERITY_CRITICAL, **excursion)
         else:
             kind = "geofence_entered" if k % 2 else "geofence_exited"
             severity = Severity.SEVERITY_WARNING if k % 5 == 1 else Severity.SEVERITY_INFO
             event = world.event(kind, truck, at_us, severity, fence_id=name.lower(), fence_name=f"{name} terminal")
         gateway.events.append(event)
-    truck = world.trucks[11]
-    gateway.shipments.append({
-        "shipment_id": "sh-2041", "reference": "PO 2041 · vaccines", "device_id": truck.device_id, "status": "in_transit",
-        "stops": [
-            {"stop_id": "a", "name": f"{truck.ends[0]} terminal", "arrived_at": in_minutes(-95), "departed_at": in_minutes(-40)},
-            {"stop_id": "b", "name": f"{truck.ends[1]} depot", "arrived_at": None, "departed_at": None},
-            {"stop_id": "c", "name": "Cold store Venlo", "arrived_at": None, "departed_at": None,
-             "planned_arrival_at": in_minutes(150)},
-        ],
-        "exceptions": [],
-    })  # fmt: skip
-    gateway.etas["sh-2041"] = {
-        "route_id": "sh-2041", "device_id": truck.device_id, "method": "route_pace", "reasons": [],
-        "stops": [
-            {"stop_id": "b", "p10_at": in_minutes(21), "p50_at": in_minutes(26), "p90_at": in_minutes(38), "passed": False},
-            {"stop_id": "c", "p10_at": in_minutes(120), "p50_at": in_minutes(141), "p90_at": in_minutes(175), "passed": False},
-        ],
-    }  # fmt: skip
+    truck = next(
+        truck
+        for truck in world.trucks
+        if truck.silent_s == 0.0 and truck.ends == ("Rotterdam", "Breda") and 18_000 < truck.at_m < 32_000
+    )
+    stops: list[dict[str, object]] = [
+        {
+            "stop_id": "a",
+            "name": f"{truck.ends[0]} terminal",
+            "arrived_at": in_minutes(-95),
+            "departed_at": in_minutes(-40),
+        },
+        {"stop_id": "b", "name": f"{truck.ends[1]} depot", "arrived_at": None, "departed_at": None},
+        {"stop_id": "c", "name": "Cold store Venlo", "arrived_at": None, "departed_at": None},
+    ]
+    shipment = {"shipment_id": "sh-2041", "reference": "PO 2041 · vaccines", "device_id": truck.device_id}
+    gateway.shipments.append({**shipment, "status": "in_transit", "stops": stops, "exceptions": []})
+    etas = [
+        {
+            "stop_id": stop_id,
+            "p10_at": in_minutes(p10),
+            "p50_at": in_minutes(p50),
+            "p90_at": in_minutes(p90),
+            "passed": False,
+        }
+        for stop_id, p10, p50, p90 in (("b", 21, 26, 38), ("c", 120, 141, 175))
+    ]
+    gateway.etas["sh-2041"] = {"stops": etas, "reasons": []}
+    return truck.device_id
 
 
 def open_page(page: Page, gateway: FakeGateway) -> None:
@@ -99,14 +113,13 @@ def main() -> None:
     parser.add_argument("--light", action="store_true")
     parser.add_argument("--size", default="1280x800")
     parser.add_argument("--vehicles", type=int, default=300)
-    parser.add_argument("--select", default="truck-012")
+    parser.add_argument("--select", help="a device id, or `none`; else one with a shipment")
     parser.add_argument("--look", help="longitude,latitude,zoom")
     parser.add_argument("--scale", type=float, default=1.0)
-    parser.add_argument("--run", help="JavaScript to run before the picture")
     given = parser.parse_args()
     width, height = map(int, given.size.split("x"))
     gateway = FakeGateway(World(given.vehicles))
-    furnish(gateway)
+    shown = furnish(gateway)
     with gateway.running(), sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=EXECUTABLE, args=ARGUMENTS)
         page = browser.new_page(
@@ -114,18 +127,14 @@ def main() -> None:
             color_scheme="light" if given.light else "dark",
             device_scale_factor=given.scale,
         )
-        page.on("console", lambda message: print(message.type, message.text))
-        page.on("pageerror", lambda error: print("page error:", error))
+        page.on("pageerror", lambda error: print("page error:", error, file=sys.stderr))
         open_page(page, gateway)
-        if given.select:
-            page.evaluate("id => window.drover.select(id)", given.select)
+        if given.select != "none":
+            page.evaluate("id => window.drover.select(id)", given.select or shown)
         if given.look:
             page.evaluate("at => window.drover.look(...at)", [float(part) for part in given.look.split(",")])
-        if given.run:
-            page.evaluate(given.run)
         page.wait_for_timeout(3500)
         page.screenshot(path=given.picture)
-        print("frames", page.evaluate("window.drover.frames()"), "link", page.evaluate("window.drover.link()"))
         browser.close()
 
 

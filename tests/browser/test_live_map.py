@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -53,21 +53,13 @@ def pixel(page: Page, longitude: float, latitude: float) -> tuple[float, float]:
     return place["x"], place["y"]
 
 
-def at_rest(page: Page) -> None:
-    """Waits until the map has come to rest."""
-    before = None
-    while (now := pixel(page, 5.0, 51.5)) != before:
-        before = now
-        page.wait_for_timeout(400)
-
-
 def click(page: Page, longitude: float, latitude: float) -> None:
     page.mouse.move(*pixel(page, longitude, latitude))
     page.mouse.click(*pixel(page, longitude, latitude))
     page.wait_for_timeout(350)  # two clicks in a shorter time are a double click
 
 
-def colour_count(page: Page, box: dict[str, float], colour: tuple[int, int, int], tolerance: int = 24) -> int:
+def colour_count(page: Page, box: Mapping[str, float], colour: tuple[int, int, int], tolerance: int = 24) -> int:
     """How many pixels of a part of the page have a colour, as really drawn."""
     picture = base64.b64encode(page.screenshot(clip=box)).decode()  # type: ignore[arg-type]
     counted = page.evaluate(
@@ -121,7 +113,9 @@ def test_vehicles_are_drawn_and_move(page: Page, gateway: FakeGateway) -> None:
 
     def moved() -> bool:
         now = vehicles(page)[truck.device_id]
-        return now["shownLongitudeDeg"] != first["shownLongitudeDeg"] and now["observedAtUs"] > first["observedAtUs"]
+        return bool(
+            now["shownLongitudeDeg"] != first["shownLongitudeDeg"] and now["observedAtUs"] > first["observedAtUs"]
+        )
 
     until(moved)
 
@@ -204,7 +198,7 @@ def test_an_alert_appears_newest_first_and_is_flown_to(page: Page, gateway: Fake
     page.get_by_test_id("feed-alerts").click()
     items.first.get_by_role("button").click()
     expect(page.get_by_test_id("vehicle-name")).to_have_text(second.name)
-    until(lambda: page.evaluate("window.drover.zoom()") > 12.9)
+    until(lambda: page.evaluate("window.drover.zoom() > 12.9 && window.drover.atRest()"))
     event = json_view.event(gateway.events[1])
     x, y = pixel(page, event["longitude_deg"], event["latitude_deg"])
     assert math.hypot(x - 640, y - 400) < 5
@@ -233,8 +227,7 @@ def test_a_polygon_is_drawn_saved_edited_and_deleted(page: Page, gateway: FakeGa
     assert colour_count(page, {"x": x - 40, "y": y - 4, "width": 80, "height": 8}, (0x9D, 0x8C, 0xFF), 40) > 40
 
     page.get_by_test_id("fence-edit").click()
-    until(lambda: page.evaluate("window.drover.zoom()") > 10)  # it flies to the fence
-    at_rest(page)
+    until(lambda: page.evaluate("window.drover.zoom() > 10 && window.drover.atRest()"))  # it flies to the fence
     page.mouse.move(*pixel(page, *ring[0]))
     page.mouse.down()
     page.mouse.move(*pixel(page, 4.93, 51.47), steps=4)

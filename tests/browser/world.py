@@ -1,4 +1,4 @@
-"""A small made-up fleet for the page to show: trucks between cities of the Netherlands and Belgium. No network, no clock."""
+"""A small made-up fleet for the page to show: trucks between Dutch and Belgian cities. No network, no clock."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ _ROADS: Final = (
     ("Rotterdam", "Utrecht"), ("Rotterdam", "Breda"), ("Rotterdam", "Amsterdam"), ("Breda", "Antwerp"),
     ("Antwerp", "Ghent"), ("Antwerp", "Brussels"), ("Ghent", "Brussels"), ("Breda", "Eindhoven"),
     ("Eindhoven", "Venlo"), ("Utrecht", "Amsterdam"), ("Utrecht", "Arnhem"), ("Utrecht", "Eindhoven"),
-    ("Arnhem", "Zwolle"), ("Amsterdam", "Zwolle"), ("Arnhem", "Venlo"), ("Ghent", "Vlissingen"), ("Breda", "Vlissingen"),
+    ("Arnhem", "Zwolle"), ("Amsterdam", "Zwolle"), ("Arnhem", "Venlo"), ("Ghent", "Vlissingen"),
+    ("Breda", "Vlissingen"),
 )  # fmt: skip
 _METRES_A_DEGREE: Final = 111_195.0
 _NAMES: Final = ("Atlas", "Bison", "Condor", "Dolmen", "Egret", "Falcon", "Gannet", "Heron", "Ibex", "Jackdaw")
@@ -115,7 +116,9 @@ class World:
             np.array([6.0 + truck.number % 9 for truck in trucks], np.float32),
         )
 
-    def event(self, kind: str, truck: Truck, now_us: int, severity: Severity, **details: object) -> TrackingEvent:
+    def event(
+        self, kind: str, truck: Truck, now_us: int, severity: Severity.ValueType, **details: object
+    ) -> TrackingEvent:
         """Something that happened to a truck, where it is now."""
         self._events += 1
         event = TrackingEvent(

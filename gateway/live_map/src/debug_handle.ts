@@ -22,6 +22,8 @@ export interface DebugHandle {
   /** Pictures drawn since the page opened. */
   frames(): number;
   zoom(): number;
+  /** The map is not on its way to another view. */
+  atRest(): boolean;
   /** Pixel of a place on the page, to click on. */
   project(longitudeDeg: number, latitudeDeg: number): { x: number; y: number };
   /** Moves the map at once. */
@@ -58,6 +60,7 @@ export function exposeDebugHandle(page: {
     selection: () => store.get().selection?.deviceId ?? null,
     frames: () => view.frames,
     zoom: () => view.zoom,
+    atRest: () => !view.travelling,
     project: (longitudeDeg, latitudeDeg) => view.project([longitudeDeg, latitudeDeg]),
     look: (longitudeDeg, latitudeDeg, zoom) => view.jump([longitudeDeg, latitudeDeg], zoom),
     select(deviceId) {

@@ -97,7 +97,7 @@ export class DrawPanel {
       this.saved(fence.fenceId);
     } catch (error) {
       if (!(error instanceof Problem || error instanceof Unreachable)) throw error;
-      const conflict = error instanceof Problem && (error.status === 412 || error.status === 409);
+      const conflict = draft.edits !== null && error instanceof Problem && (error.status === 412 || error.status === 409);
       setText(this.complaint, conflict ? "Someone else changed this fence meanwhile. Cancel, look, and edit again." : error.message);
       this.complaint.hidden = false;
     } finally {

@@ -9,17 +9,21 @@ export interface Label {
   readonly text: string;
   /** Where it stands, asked for each picture; null hides it. */
   readonly at: () => LonLat | null;
-  /** Below the place, by so many pixels. */
-  readonly offsetPx: number;
+  /** Its middle lies so far from the place, to the right and down. */
+  readonly offsetPx: readonly [right: number, down: number];
 }
+
+/** Whole and half pixels only: text that creeps by less looks unsteady. */
+const half = (pixels: number): number => Math.round(pixels * 2) / 2;
 
 export class LabelBoard {
   private readonly shown = new Map<string, { label: Label; element: HTMLElement; transform: string }>();
 
   constructor(private readonly root: HTMLElement) {}
 
-  has(key: string): boolean {
-    return this.shown.has(key);
+  /** A label that is on the board. */
+  label(key: string): Label | null {
+    return this.shown.get(key)?.label ?? null;
   }
 
   show(labels: readonly Label[]): void {
@@ -48,10 +52,9 @@ export class LabelBoard {
   place(window: Window): void {
     for (const entry of this.shown.values()) {
       const at = entry.label.at();
-      // Whole and half pixels only: text that creeps by less looks unsteady.
       const transform = at === null
         ? "translate(-999px, -999px)"
-        : `translate(${Math.round(window.x(at[0]) * 2) / 2}px, ${Math.round((window.y(at[1]) + entry.label.offsetPx) * 2) / 2}px) translate(-50%, -50%)`;
+        : `translate(${half(window.x(at[0]) + entry.label.offsetPx[0])}px, ${half(window.y(at[1]) + entry.label.offsetPx[1])}px) translate(-50%, -50%)`;
       if (transform === entry.transform) continue;
       entry.transform = transform;
       entry.element.style.transform = transform;

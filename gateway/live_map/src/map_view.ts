@@ -41,6 +41,8 @@ export interface MapListener {
 
 const PICK_WITHIN_PX = 14;
 const LABELS_EVERY_MS = 500;
+/** While the camera moves; names that are shown move along in between. */
+const LABELS_MOVING_EVERY_MS = 120;
 
 export class MapView {
   private readonly map: MapLibre;
@@ -222,6 +224,11 @@ export class MapView {
     return this.map.getZoom();
   }
 
+  /** Whether the camera is on its way. */
+  get travelling(): boolean {
+    return this.map.isMoving();
+  }
+
   get frames(): number {
     return this.framesDrawn;
   }
@@ -276,7 +283,7 @@ export class MapView {
     this.framesDrawn++;
     this.fleet.advance(nowMs);
     const window = this.window();
-    if (this.moved || nowMs - this.lastLabelsMs > LABELS_EVERY_MS) this.chooseLabels(nowMs, window);
+    if (nowMs - this.lastLabelsMs > (this.map.isMoving() ? LABELS_MOVING_EVERY_MS : LABELS_EVERY_MS)) this.chooseLabels(nowMs, window);
     this.moved = false;
     this.board.place(window);
     this.follow(nowMs, window);
@@ -319,14 +326,14 @@ export class MapView {
     this.lastLabelsMs = nowMs;
     const { fleet, fences, extents, places, selected } = this;
     const shownPlace = (deviceNumber: number): LonLat | null => this.shownPlace(deviceNumber);
-    const things = { fleet, fences, extents, places, selected, shownPlace, nameOf: this.names, isShown: (key: string) => this.board.has(key) };
+    const things = { fleet, fences, extents, places, selected, shownPlace, nameOf: this.names, onBoard: (key: string) => this.board.label(key) };
     this.board.show(chooseLabels(things, window, this.map.getZoom()));
   }
 
   private showGraticule(): void {
     if (!this.loaded) return;
     const bounds = this.bounds();
-    const { clientWidth } = this.map.getContainer();
+    const { clientWidth, clientHeight } = this.map.getContainer();
     const step = graticuleStep((bounds[2] - bounds[0]) / clientWidth);
     const drawn = this.drawnGraticule;
     if (drawn === null || drawn.step !== step || !contains(drawn.bounds, bounds)) {
@@ -335,7 +342,9 @@ export class MapView {
       void this.source("graticule").setData(graticuleFeature(graticuleLines(wide, step), wide));
     }
     const window = this.window();
-    const marks = graticuleLines(bounds, step).map((line) => {
+    // The scale bar and the marks of longitude have the lower and upper edge.
+    const free = graticuleLines(bounds, step).filter((line) => line.axis === "longitude" || Math.abs(window.y(line.deg) - clientHeight / 2) < clientHeight / 2 - 40);
+    const marks = free.map((line) => {
       const mark = document.createElement("span");
       mark.textContent = graticuleText(line, step);
       if (line.axis === "longitude") mark.style.cssText = `left:${this.project([line.deg, bounds[1]]).x}px;top:0px`;

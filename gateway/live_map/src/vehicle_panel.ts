@@ -123,12 +123,22 @@ export class VehiclePanel {
       if (!current()) return;
       this.showFences(position?.inside_fence_ids ?? []);
       const underWay = shipments.filter((shipment) => shipment.status !== "cancelled").slice(0, 3);
-      const etas = await Promise.all(underWay.map((shipment) => (shipment.status === "delivered" ? null : this.api.eta(shipment.shipment_id))));
+      const etas = await Promise.all(underWay.map((shipment) => (shipment.status === "delivered" ? null : this.eta(shipment))));
       if (current()) this.cargo.replaceChildren(...underWay.map((shipment, i) => this.shipment(shipment, etas[i] ?? null)));
     } catch (error) {
       // What is shown stays; the link indicator tells of a gateway that is away.
       if (!(error instanceof Problem || error instanceof Unreachable)) throw error;
       if (error instanceof Problem && current()) this.cargo.replaceChildren(h("p", { class: "error" }, error.message));
+    }
+  }
+
+  /** Null when there is none; a shipment is worth showing without. */
+  private async eta(shipment: Shipment): Promise<Eta | null> {
+    try {
+      return await this.api.eta(shipment.shipment_id);
+    } catch (error) {
+      if (error instanceof Problem) return null;
+      throw error;
     }
   }
 

@@ -42,11 +42,15 @@ test("a window puts its centre in the middle and wraps around the world", () => 
   expect(nearestRow(Float64Array.of(179.5, 10), 1, window, 520, 300, 14)).toBeNull();
 });
 
-test("names do not cover each other, and the first has priority", () => {
+test("names cover neither each other nor vehicles, and the first has priority", () => {
   const box = (x: number, y: number) => ({ x, y, widthPx: 60, heightPx: 16 });
-  expect(placeLabels([box(100, 100), box(130, 105), box(161, 100), box(100, 117)], 10)).toEqual([0, 2, 3]);
-  expect(placeLabels([box(0, 0), box(500, 0), box(900, 0)], 2)).toEqual([0, 1]);
-  expect(placeLabels([box(47, 47), box(49, 49)], 9)).toEqual([0]); // neighbours across a cell's edge
+  const only = (x: number, y: number, coversSymbols = false) => ({ boxes: [box(x, y)], coversSymbols });
+  const shown = (...given: Parameters<typeof placeLabels>) => placeLabels(...given).map(({ candidate, box: which }) => [candidate, which]);
+  expect(shown([only(100, 100), only(130, 105), only(161, 100), only(100, 117)], [], 10)).toEqual([[0, 0], [2, 0], [3, 0]]);
+  expect(shown([only(0, 0), only(500, 0), only(900, 0)], [], 2)).toEqual([[0, 0], [1, 0]]);
+  expect(shown([only(47, 47), only(49, 49)], [], 9)).toEqual([[0, 0]]); // neighbours across a cell's edge
+  expect(shown([only(100, 100), only(300, 100, true)], [{ x: 120, y: 104 }, { x: 300, y: 100 }], 9)).toEqual([[1, 0]]);
+  expect(shown([only(100, 100), { boxes: [box(110, 100), box(100, 140)], coversSymbols: false }], [], 9)).toEqual([[0, 0], [1, 1]]);
 });
 
 test("graticule", () => {
