@@ -53,9 +53,9 @@ export function chooseLabels(things: Nameable, window: Window, zoom: number): La
     ...vehicles(things, seen, selected, zoom),
     ...(zoom < COUNTRIES_BELOW_ZOOM ? countries(things, window, zoom) : []),
   ];
-  const candidates = wishes.map(({ labels, x, y, widthPx, heightPx }) => ({
+  const candidates = wishes.map(({ labels, x, y, widthPx, heightPx }, i) => ({
     boxes: labels.map(({ offsetPx: [right, down] }) => ({ x: x + right, y: y + down, widthPx, heightPx })),
-    coversSymbols: labels[0]?.kind !== "vehicle",
+    coversSymbols: i < first.length || labels[0]?.kind !== "vehicle",
   }));
   return placeLabels(candidates, seen, MOST_LABELS).map(({ candidate, box }) => (wishes[candidate] as Wish).labels[box] as Label);
 }
