@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks.mqtt_load import FILTER, connect
 
-GATHER_S = 0.002
+GATHER_S = 0.004
 
 
 class Watch:

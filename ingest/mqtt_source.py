@@ -86,7 +86,7 @@ class MqttOptions(NamedTuple):
     high_water_messages: int = 100_000
     high_water_bytes: int = 64 * 1024 * 1024
     max_payload_bytes: int = 1024 * 1024
-    gather_s: float = 0.002
+    gather_s: float = 0.004
     """How long the socket is left alone after a read, so that more comes together. Adds as much to the latency."""
     drain_s: float = 10.0
 
