@@ -11,11 +11,28 @@ from typing import Any, Final, TypeVar
 
 import numba
 
+from geofence.kernel_cache import folder_of
+
 F = TypeVar("F", bound=Callable[..., object])
 
 _OPTIONS: Final[dict[str, Any]] = {"nogil": True, "cache": True, "error_model": "numpy"}
 # numba's typing knows only its public options.
-_njit: Final[Any] = numba.njit
+_config: Final[Any] = numba.config
+
+
+def _njit(**options: Any) -> Callable[[F], F]:
+    """`numba.njit` with the machine code kept where `kernel_cache` says: numba looks that up while it decorates."""
+    compile_function: Callable[[F], F] = numba.njit(**options)
+
+    def decorate(function: F) -> F:
+        before = _config.CACHE_DIR
+        _config.CACHE_DIR = folder_of(function.__code__.co_filename) or before
+        try:
+            return compile_function(function)
+        finally:
+            _config.CACHE_DIR = before
+
+    return decorate
 
 
 def kernel(function: F) -> F:

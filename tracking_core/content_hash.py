@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from geofence.kernel import kernel
+from geofence.kernel import scalar_kernel
 
 _HALF: Final = np.uint64(32)
 _LOW: Final = np.uint64(0xFFFFFFFF)
@@ -22,7 +22,7 @@ _NAN_BITS: Final = np.uint64(0x7FF8000000000000)
 SEED: Final = np.uint64(0x243F6A8885A308D3)
 
 
-@kernel
+@scalar_kernel
 def mix(state: np.uint64, word: np.uint64) -> np.uint64:
     """The next state after one word. Both are uint64."""
     both = state ^ word
@@ -31,7 +31,7 @@ def mix(state: np.uint64, word: np.uint64) -> np.uint64:
     return low ^ (high << _HALF) ^ (high >> _HALF) ^ (low >> _HALF)
 
 
-@kernel
+@scalar_kernel
 def mix_number(state: np.uint64, number: float) -> np.uint64:
     """The next state after a float64; all NaNs are one, both zeros are one."""
     if number != number:  # noqa: PLR0124 - NaN
@@ -39,7 +39,7 @@ def mix_number(state: np.uint64, number: float) -> np.uint64:
     return mix(state, np.float64(number + 0.0).view(np.uint64))
 
 
-@kernel
+@scalar_kernel
 def mix_integer(state: np.uint64, number: int) -> np.uint64:
     """The next state after an int64."""
     return mix(state, np.int64(number).view(np.uint64))

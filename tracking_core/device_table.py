@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from geofence.kernel import kernel
+from geofence.kernel import scalar_kernel
 from tracking_core.columns import F32, F64, I32, I64, NO_TIME, U32
 from tracking_core.definitions import DeviceIdentity
 from tracking_core.growth import longer_columns, next_size
@@ -84,7 +84,7 @@ class WrongPartitionError(ValueError):
         self.device = device
 
 
-@kernel
+@scalar_kernel
 def rows_of(device: U32, partition: int, partitions: int, rows: I64) -> int:
     """Writes the row of each device number; returns the highest row (-1 for none), or -2 - i where the device at i is
     of another partition.

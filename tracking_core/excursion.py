@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from geofence.kernel import kernel
+from geofence.kernel import scalar_kernel
 
 INSIDE: Final = 0
 PENDING: Final = 1
@@ -17,7 +17,7 @@ ABOVE: Final = 1
 BELOW: Final = 2
 
 
-@kernel
+@scalar_kernel
 def update(
     phase: int,
     side: int,

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from geofence.geodesy import distance_m
-from geofence.kernel import kernel
+from geofence.kernel import scalar_kernel
 from tracking_core.columns import F64, I64, NO_TIME, U8, PositionColumns
 from tracking_core.content_hash import SEED, mix_integer, mix_number
 from tracking_core.device_table import DeviceColumns
@@ -95,7 +95,7 @@ def empty_judged(count: int) -> Judged:
     )
 
 
-@kernel
+@scalar_kernel
 def fix_content(fixes: PositionColumns, i: int) -> np.uint64:
     """What the fix at `i` says, as 64 bits."""
     state = mix_number(SEED, fixes.latitude_deg[i])
@@ -107,13 +107,13 @@ def fix_content(fixes: PositionColumns, i: int) -> np.uint64:
     return mix_integer(state, fixes.satellites[i])
 
 
-@kernel
+@scalar_kernel
 def says_nowhere(fixes: PositionColumns, i: int) -> bool:
     """No satellites, or exactly 0,0: what receivers send when they have no fix."""
     return bool(fixes.satellites[i] == 0 or (fixes.latitude_deg[i] == 0.0 and fixes.longitude_deg[i] == 0.0))
 
 
-@kernel
+@scalar_kernel
 def is_impossible(fixes: PositionColumns, i: int, highest_speed_mps: float) -> bool:
     """Latitude, longitude, speed or heading outside what exists. NaN speed and heading are unknown, not impossible; a
     NaN coordinate is impossible.
@@ -129,7 +129,7 @@ def is_impossible(fixes: PositionColumns, i: int, highest_speed_mps: float) -> b
     return bool(heading_deg < 0.0 or heading_deg > 360.0)
 
 
-@kernel
+@scalar_kernel
 def is_reachable(
     at_us: int,
     latitude_deg: float,
@@ -154,7 +154,7 @@ def is_reachable(
     return distance_m(latitude_deg, longitude_deg, from_latitude_deg, from_longitude_deg) <= allowed_m
 
 
-@kernel
+@scalar_kernel
 def judge_fix(
     fixes: PositionColumns,
     i: int,
@@ -200,7 +200,7 @@ def judge_fix(
     return _OK
 
 
-@kernel
+@scalar_kernel
 def judge_fixes(
     fixes: PositionColumns,
     rows: I64,

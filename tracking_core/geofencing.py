@@ -11,7 +11,7 @@ import math
 from geofence.compiled import CompiledFences
 from geofence.containment import contains_one, find_containing
 from geofence.distance import signed_distance_m
-from geofence.kernel import kernel
+from geofence.kernel import scalar_kernel
 from geofence.transitions import ENTERED as BECAME_IN
 from geofence.transitions import (
     IN,
@@ -44,7 +44,7 @@ from tracking_core.verdicts import Verdict
 _OK = int(Verdict.OK)
 
 
-@kernel
+@scalar_kernel
 def write_crossing(
     events: EventRows, reading: int, kind: int, row: int, fence: int, crossing: Crossing, confirmed_at_us: int
 ) -> None:
@@ -61,7 +61,7 @@ def write_crossing(
     events.longitude_deg[at] = crossing.longitude_deg
 
 
-@kernel
+@scalar_kernel
 def is_among(fence: int, holding: I32, held: int) -> bool:
     """Whether a fence is one of the first `held`."""
     for k in range(held):  # noqa: SIM110 - numba knows no generators
@@ -70,7 +70,7 @@ def is_among(fence: int, holding: I32, held: int) -> bool:
     return False
 
 
-@kernel
+@scalar_kernel
 def cross_fences(
     fixes: PositionColumns,
     rows: I64,
@@ -145,7 +145,7 @@ def cross_fences(
     return len(rows)
 
 
-@kernel
+@scalar_kernel
 def restate_fence(
     fence: int,
     start: int,
@@ -193,7 +193,7 @@ def restate_fence(
     return len(devices.tenant)
 
 
-@kernel
+@scalar_kernel
 def vacate_fence(fence: int, start: int, devices: DeviceColumns, presences: PresenceColumns, events: EventRows) -> int:
     """Ends all presence at a fence that was deleted, with an exit for each device inside; as `restate_fence`."""
     for row in range(start, len(devices.tenant)):

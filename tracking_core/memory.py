@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from geofence.kernel import kernel
+from geofence.kernel import scalar_kernel
 from tracking_core.columns import I32, I64, U64
 
 NEW: Final = 0
@@ -47,7 +47,7 @@ def more_memory(memory: Memory, owners: int, capacity: int) -> Memory:
     return grown
 
 
-@kernel
+@scalar_kernel
 def newest_us(memory: Memory, owner: int, capacity: int) -> int:
     """The time of the last place of a ring that is not empty; in a ring in order of time, the newest."""
     place = memory.head[owner] + memory.length[owner] - 1
@@ -56,13 +56,13 @@ def newest_us(memory: Memory, owner: int, capacity: int) -> int:
     return int(memory.times_us[owner * capacity + place])
 
 
-@kernel
+@scalar_kernel
 def is_before_all(memory: Memory, owner: int, capacity: int, at_us: int) -> bool:
     """Whether a ring in order of time is full and all it remembers is newer."""
     return bool(memory.length[owner] == capacity and at_us < memory.times_us[owner * capacity + memory.head[owner]])
 
 
-@kernel
+@scalar_kernel
 def recall(memory: Memory, owner: int, capacity: int, at_us: int, content: np.uint64) -> int:
     """Whether a ring in order of time holds this time: NEW, SAME (with this content), CONTRADICTING (with others only).
 
@@ -84,7 +84,7 @@ def recall(memory: Memory, owner: int, capacity: int, at_us: int, content: np.ui
     return found
 
 
-@kernel
+@scalar_kernel
 def remember(memory: Memory, owner: int, capacity: int, at_us: int, content: np.uint64) -> None:
     """Puts a reading into a ring in order of time, behind those of the same time. A full ring forgets its oldest;
     into a full ring nothing goes that is older than all of it.
@@ -119,7 +119,7 @@ def remember(memory: Memory, owner: int, capacity: int, at_us: int, content: np.
         memory.length[owner] += 1
 
 
-@kernel
+@scalar_kernel
 def recall_unordered(memory: Memory, owner: int, capacity: int, at_us: int, content: np.uint64) -> bool:
     """Whether a ring in order of arrival holds this time with this content."""
     base = owner * capacity
@@ -129,7 +129,7 @@ def recall_unordered(memory: Memory, owner: int, capacity: int, at_us: int, cont
     return False
 
 
-@kernel
+@scalar_kernel
 def remember_last(memory: Memory, owner: int, capacity: int, at_us: int, content: np.uint64) -> None:
     """Puts a reading at the end of a ring in order of arrival; a full ring forgets what came first."""
     base = owner * capacity
@@ -145,7 +145,7 @@ def remember_last(memory: Memory, owner: int, capacity: int, at_us: int, content
     memory.contents[base + place] = content
 
 
-@kernel
+@scalar_kernel
 def unroll(memory: Memory, owners: I64, capacity: int, times_us: I64, contents: U64) -> int:
     """Writes what the rings of these owners hold, oldest first, one ring behind the other; returns how many
     readings.
@@ -162,7 +162,7 @@ def unroll(memory: Memory, owners: I64, capacity: int, times_us: I64, contents: 
     return written
 
 
-@kernel
+@scalar_kernel
 def roll(memory: Memory, lengths: I32, capacity: int, times_us: I64, contents: U64) -> None:
     """The inverse of `unroll` into the empty rings of owners 0, 1, ...; of a ring longer than `capacity` the newest
     stay.

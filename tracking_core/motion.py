@@ -6,7 +6,7 @@ import math
 from typing import NamedTuple
 
 from geofence.geodesy import bearing_deg, distance_m
-from geofence.kernel import kernel
+from geofence.kernel import scalar_kernel
 from tracking_core.columns import F32, I64, NO_TIME, PositionColumns
 from tracking_core.device_table import DeviceColumns
 from tracking_core.fix_quality import Judged
@@ -29,7 +29,7 @@ def motion_rules(settings: EngineSettings) -> MotionRules:
     return MotionRules(settings.derive_within_us, float(settings.heading_after_m))
 
 
-@kernel
+@scalar_kernel
 def derive_motion(
     fixes: PositionColumns,
     rows: I64,
@@ -74,7 +74,7 @@ def derive_motion(
         heading_deg[i] = heading
 
 
-@kernel
+@scalar_kernel
 def newest_fixes(
     fixes: PositionColumns,
     rows: I64,

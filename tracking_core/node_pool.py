@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from geofence.kernel import kernel
+from geofence.kernel import scalar_kernel
 from tracking_core.columns import I32, I64
 
 FIRST_FREE = 0
@@ -21,7 +21,7 @@ def empty_free() -> I64:
     return np.array([-1, 0], np.int64)
 
 
-@kernel
+@scalar_kernel
 def take_node(following: I32, free: I64) -> int:
     """A node, its fields those of whoever had it before. There must be room: see `room_left`."""
     node = int(free[FIRST_FREE])
@@ -33,20 +33,20 @@ def take_node(following: I32, free: I64) -> int:
     return node
 
 
-@kernel
+@scalar_kernel
 def give_back(following: I32, free: I64, node: int) -> None:
     """Makes a node, already out of its chain, available again."""
     following[node] = free[FIRST_FREE]
     free[FIRST_FREE] = node
 
 
-@kernel
+@scalar_kernel
 def room_left(following: I32, free: I64) -> int:
     """How many nodes can be taken for sure: those never taken."""
     return len(following) - int(free[EVER_TAKEN])
 
 
-@kernel
+@scalar_kernel
 def walk_chains(first: I32, following: I32, owners: I64, nodes: I64) -> int:
     """Writes the owner and the number of every node that hangs on an owner; returns how many."""
     count = 0
@@ -60,7 +60,7 @@ def walk_chains(first: I32, following: I32, owners: I64, nodes: I64) -> int:
     return count
 
 
-@kernel
+@scalar_kernel
 def hang_chains(owners: I64, first: I32, following: I32, free: I64) -> None:
     """Takes the nodes 0, 1, ... of an unused pool, and hangs them on these owners. There must be room."""
     for node in range(len(owners)):

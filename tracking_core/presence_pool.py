@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from geofence.kernel import kernel
+from geofence.kernel import scalar_kernel
 from geofence.transitions import IN, PENDING_OUT, Presence
 from tracking_core.columns import F64, I32, I64
 from tracking_core.device_table import NOTHING, DeviceColumns
@@ -35,7 +35,7 @@ class PresenceColumns(NamedTuple):
 _LAYOUT: Final = ("i4", "i4", "i8", "i8", "i8", "i8", "f8", "f8")
 
 
-@kernel
+@scalar_kernel
 def find_presence(presences: PresenceColumns, row: int, fence: int, devices: DeviceColumns) -> int:
     """The node of a device at a fence, or NOTHING."""
     node = int(devices.first_presence[row])
@@ -44,7 +44,7 @@ def find_presence(presences: PresenceColumns, row: int, fence: int, devices: Dev
     return node
 
 
-@kernel
+@scalar_kernel
 def load_presence(presences: PresenceColumns, node: int) -> Presence:
     """What a node holds."""
     return Presence(
@@ -57,7 +57,7 @@ def load_presence(presences: PresenceColumns, node: int) -> Presence:
     )
 
 
-@kernel
+@scalar_kernel
 def store_presence(presences: PresenceColumns, node: int, presence: Presence) -> None:
     """Writes a node."""
     presences.state[node] = presence.state
@@ -68,7 +68,7 @@ def store_presence(presences: PresenceColumns, node: int, presence: Presence) ->
     presences.crossed_longitude_deg[node] = presence.crossed_longitude_deg
 
 
-@kernel
+@scalar_kernel
 def add_presence(presences: PresenceColumns, row: int, fence: int, presence: Presence, devices: DeviceColumns) -> None:
     """Hangs a new node on a device. There must be room."""
     node = take_node(presences.following, presences.free)
@@ -78,7 +78,7 @@ def add_presence(presences: PresenceColumns, row: int, fence: int, presence: Pre
     store_presence(presences, node, presence)
 
 
-@kernel
+@scalar_kernel
 def remove_presence(presences: PresenceColumns, row: int, node: int, devices: DeviceColumns) -> None:
     """Takes a node from its device."""
     if devices.first_presence[row] == node:
@@ -91,7 +91,7 @@ def remove_presence(presences: PresenceColumns, row: int, node: int, devices: De
     give_back(presences.following, presences.free, node)
 
 
-@kernel
+@scalar_kernel
 def inside_of(presences: PresenceColumns, first: int, fences: I32) -> int:
     """Writes the slots of the fences that the device whose first node is given is inside of, pending exits among them;
     returns how many, also if `fences` is too short for all.

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from geofence.kernel import kernel
+from geofence.kernel import scalar_kernel
 
 if TYPE_CHECKING:
     from tracking_core.route_table import Line
 
 
-@kernel
+@scalar_kernel
 def project(
     line: Line,
     first_point: int,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Final, NamedTuple
 
-from geofence.kernel import kernel
+from geofence.kernel import scalar_kernel
 from tracking_core.columns import I64, NO_TIME, PositionColumns
 from tracking_core.device_table import NOTHING, DeviceColumns
 from tracking_core.fix_quality import Judged
@@ -41,13 +41,13 @@ def route_rules(settings: EngineSettings) -> RouteRules:
     return RouteRules(float(settings.highest_speed_mps), float(settings.stopped_below_mps), float(settings.off_route_m))
 
 
-@kernel
+@scalar_kernel
 def pace_mps(paced_m: float, paced_s: float, expected_speed_mps: float) -> float:
     """The device's own pace, shrunk to the expected speed by how little is known of it."""
     return (paced_m + expected_speed_mps * EXPECTED_WEIGHS_S) / (paced_s + EXPECTED_WEIGHS_S)
 
 
-@kernel
+@scalar_kernel
 def follow(
     route: int,
     at_us: int,
@@ -98,7 +98,7 @@ def follow(
     routes.matched_at_us[route] = at_us
 
 
-@kernel
+@scalar_kernel
 def follow_routes(
     fixes: PositionColumns,
     rows: I64,

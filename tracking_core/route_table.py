@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from geofence.geodesy import distance_m
-from geofence.kernel import kernel
+from geofence.kernel import scalar_kernel
 from tracking_core.columns import F64, I32, I64, NO_TIME
 from tracking_core.definitions import Route
 from tracking_core.device_table import DeviceColumns
@@ -50,7 +50,7 @@ STATE_FIELDS: Final = ("progress_m", "segment", "matched_at_us", "offset_m", "pa
 _FRESH: Final = (np.nan, 0, NO_TIME, np.nan, 0.0, 0.0)
 
 
-@kernel
+@scalar_kernel
 def measure_line(longitude_deg: F64, latitude_deg: F64, along_m: F64) -> None:
     """Fills `along_m` with the distance from the first point."""
     along_m[0] = 0.0

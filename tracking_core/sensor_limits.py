@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from geofence.kernel import kernel
+from geofence.kernel import scalar_kernel
 from tracking_core.columns import I64, NO_TIME, U8, SensorColumns
 from tracking_core.content_hash import SEED, mix_number
 from tracking_core.device_table import NOTHING, DeviceColumns
@@ -58,7 +58,7 @@ def sample_rules(settings: EngineSettings) -> SampleRules:
     )
 
 
-@kernel
+@scalar_kernel
 def judge_sample(
     at_us: int, value: float, slot: int, now_us: int, series: SeriesColumns, memory: Memory, rules: SampleRules
 ) -> int:
@@ -89,7 +89,7 @@ def judge_sample(
     return _OK
 
 
-@kernel
+@scalar_kernel
 def find_excursion(excursions: ExcursionColumns, first: int, limit: int) -> int:
     """The node of this limit in a chain, or NOTHING."""
     node = first
@@ -98,7 +98,7 @@ def find_excursion(excursions: ExcursionColumns, first: int, limit: int) -> int:
     return node
 
 
-@kernel
+@scalar_kernel
 def unlink_excursion(slot: int, node: int, series: SeriesColumns, excursions: ExcursionColumns) -> None:
     """Takes a node out of the chain of its series, and gives it back."""
     if series.first_excursion[slot] == node:
@@ -111,7 +111,7 @@ def unlink_excursion(slot: int, node: int, series: SeriesColumns, excursions: Ex
     give_back(excursions.following, excursions.free, node)
 
 
-@kernel
+@scalar_kernel
 def write_excursion(
     events: EventRows,
     reading: int,
@@ -143,7 +143,7 @@ def write_excursion(
     events.opened_at_us[at] = opened_at_us
 
 
-@kernel
+@scalar_kernel
 def apply_limit(
     reading: int,
     row: int,
@@ -202,7 +202,7 @@ def apply_limit(
     excursions.worst[node] = worst
 
 
-@kernel
+@scalar_kernel
 def check_samples(
     samples: SensorColumns,
     rows: I64,
@@ -254,7 +254,7 @@ def check_samples(
     return len(rows)
 
 
-@kernel
+@scalar_kernel
 def restate_limit(
     limit: int,
     row: int,
@@ -290,7 +290,7 @@ def restate_limit(
     return int(series.filled[0])
 
 
-@kernel
+@scalar_kernel
 def close_limit(
     limit: int,
     row: int,

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from geofence.kernel import kernel
+from geofence.kernel import scalar_kernel
 from tracking_core.columns import F64, I32, I64, NO_TIME
 from tracking_core.content_hash import SEED, mix_integer
 from tracking_core.definitions import SensorLimit
@@ -72,14 +72,14 @@ _LIMITS: Final = ("i4", "i8", "f8", "f8", "f8", "i8")
 _EXCURSIONS: Final = ("i4", "i4", "i8", "i8", "i8", "f8")
 
 
-@kernel
+@scalar_kernel
 def bucket_of(row: int, quantity: int, probe: int, buckets: int) -> int:
     """Where the search for a series starts. `buckets` is a power of two."""
     mixed = mix_integer(mix_integer(SEED, row), probe * 256 + quantity)
     return int(np.int64(mixed & _MASK_63)) & (buckets - 1)
 
 
-@kernel
+@scalar_kernel
 def find_series(series: SeriesColumns, row: int, quantity: int, probe: int) -> int:
     """The slot of a series, or -1 - the free bucket of the index where it belongs."""
     buckets = len(series.buckets)
@@ -92,7 +92,7 @@ def find_series(series: SeriesColumns, row: int, quantity: int, probe: int) -> i
     return -1 - bucket
 
 
-@kernel
+@scalar_kernel
 def add_series(series: SeriesColumns, bucket: int, row: int, quantity: int, probe: int) -> int:
     """The slot of a new series, put at this bucket of the index. There must be room."""
     slot = int(series.filled[0])
@@ -104,7 +104,7 @@ def add_series(series: SeriesColumns, bucket: int, row: int, quantity: int, prob
     return slot
 
 
-@kernel
+@scalar_kernel
 def index_series(series: SeriesColumns) -> None:
     """Fills an index of zeros with all series."""
     for slot in range(series.filled[0]):

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from geofence.kernel import kernel
+from geofence.kernel import scalar_kernel
 from tracking_core.columns import I64, NO_TIME, U8
 from tracking_core.columns import TagColumns as TagReads
 from tracking_core.content_hash import SEED, mix_integer, mix_number
@@ -30,7 +30,7 @@ _STALE = int(Verdict.STALE)
 _LATE = int(Verdict.LATE)
 
 
-@kernel
+@scalar_kernel
 def write_tag(
     events: EventRows,
     reading: int,
@@ -56,7 +56,7 @@ def write_tag(
     events.antenna[at] = tags.antenna[slot]
 
 
-@kernel
+@scalar_kernel
 def depart(
     events: EventRows, reading: int, slot: int, silence_us: int, tags: TagColumns, devices: DeviceColumns
 ) -> None:
@@ -66,7 +66,7 @@ def depart(
     tags.state[slot] = ABSENT
 
 
-@kernel
+@scalar_kernel
 def depart_at_reader(
     reading: int,
     row: int,
@@ -105,7 +105,7 @@ def depart_at_reader(
     return True
 
 
-@kernel
+@scalar_kernel
 def expire_tags(now_us: int, silence_us: int, tags: TagColumns, devices: DeviceColumns, events: EventRows) -> int:
     """Ends the presence of every tag that was silent by the log's clock. Returns 0, or, having done nothing, how many
     rows of events it needs room for. Costs nothing while none is due.
@@ -132,7 +132,7 @@ def expire_tags(now_us: int, silence_us: int, tags: TagColumns, devices: DeviceC
     return 0
 
 
-@kernel
+@scalar_kernel
 def judge_read(
     reads: TagReads,
     i: int,
@@ -165,7 +165,7 @@ def judge_read(
     return _OK
 
 
-@kernel
+@scalar_kernel
 def read_tags(
     reads: TagReads,
     rows: I64,

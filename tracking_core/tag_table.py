@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from geofence.kernel import kernel
+from geofence.kernel import scalar_kernel
 from tracking_core.columns import I32, I64, U64
 from tracking_core.content_hash import SEED, mix, mix_integer
 from tracking_core.device_table import NEVER, NOTHING, DeviceColumns
@@ -55,7 +55,7 @@ _LAYOUT: Final = ("i8", "u8", "u8", "i8", "i8", "i8", "i8", "i8", "i8", "i8", "i
 _SCALARS: Final = 3
 
 
-@kernel
+@scalar_kernel
 def find_tag(tags: TagColumns, row: int, epc_high: np.uint64, epc_low: np.uint64, epc_length: int) -> int:
     """The slot of a tag at a reader, or -1 - the free bucket of the index where it belongs."""
     buckets = len(tags.buckets)
@@ -74,7 +74,7 @@ def find_tag(tags: TagColumns, row: int, epc_high: np.uint64, epc_low: np.uint64
     return -1 - bucket
 
 
-@kernel
+@scalar_kernel
 def add_tag(tags: TagColumns, bucket: int, row: int, epc_high: np.uint64, epc_low: np.uint64, epc_length: int) -> int:
     """The slot of a new tag, absent, put at this bucket of the index. There must be room."""
     slot = int(tags.filled[0])
@@ -88,7 +88,7 @@ def add_tag(tags: TagColumns, bucket: int, row: int, epc_high: np.uint64, epc_lo
     return slot
 
 
-@kernel
+@scalar_kernel
 def link_tag(tags: TagColumns, slot: int, row: int, silence_us: int, devices: DeviceColumns) -> None:
     """Hangs a present tag on its reader, and brings both bounds down to it."""
     tags.following[slot] = devices.first_tag[row]
@@ -97,7 +97,7 @@ def link_tag(tags: TagColumns, slot: int, row: int, silence_us: int, devices: De
     tags.due_now_us[0] = min(tags.due_now_us[0], tags.last_now_us[slot] + silence_us)
 
 
-@kernel
+@scalar_kernel
 def unlink_tag(tags: TagColumns, slot: int, row: int, devices: DeviceColumns) -> None:
     """Takes a tag from its reader."""
     if devices.first_tag[row] == slot:
@@ -109,7 +109,7 @@ def unlink_tag(tags: TagColumns, slot: int, row: int, devices: DeviceColumns) ->
     tags.following[before] = tags.following[slot]
 
 
-@kernel
+@scalar_kernel
 def index_tags(tags: TagColumns, silence_us: int, devices: DeviceColumns) -> None:
     """Fills an index of zeros with all rows, and hangs the present ones on their readers anew."""
     for row in range(len(devices.first_tag)):
