@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from typing import Any
 
 import structlog
@@ -41,6 +42,7 @@ async def main(stop: Stop, common: CommonSettings, settings: GatewaySettings) ->
                 hub.running(),
                 http_server.serving(app, settings.host, settings.port, **serving_options(settings)) as port,
             ):
+                calm_collector()
                 log.info("ready", http=f"{settings.host}:{port}")
                 await stop.wait()
                 await say_goodbye(hub, settings.stop_grace_s)
@@ -60,6 +62,17 @@ def serving_options(settings: GatewaySettings) -> dict[str, Any]:
         "ws_ping_timeout": settings.ping_interval_s,
         "ws_per_message_deflate": False,
     }
+
+
+def calm_collector() -> None:
+    """Takes what was imported out of the garbage collector's sight and lets it run less often.
+
+    With a thousand clients it took a fifth of the time (benchmarks/fanout.py): a frame is made of many short-lived
+    objects, hardly ever in a cycle.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 async def say_goodbye(hub: Hub, grace_s: float) -> None:

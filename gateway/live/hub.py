@@ -45,9 +45,12 @@ _DEFINITIONS: Final = {
 
 
 class Hub:
-    """Holds the tenants that have clients, or had some lately. `running` must be entered for anything to happen."""
+    """Holds the tenants that have clients, or had some lately. `running` must be entered for anything to happen.
 
-    def __init__(self, settings: GatewaySettings, redis_client: redis.Redis, upstream: Upstream) -> None:
+    Without Redis it hears only what `hear` is called with.
+    """
+
+    def __init__(self, settings: GatewaySettings, redis_client: redis.Redis | None, upstream: Upstream) -> None:
         self._settings = settings
         self._redis = redis_client
         self._upstream = upstream
@@ -69,11 +72,9 @@ class Hub:
     async def running(self) -> AsyncIterator[None]:
         """Hears and ticks while the context lasts. A bug in either ends the context with it."""
         async with asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(listener.listen(self._redis, self.hear, self.resync)),
-                group.create_task(self._ticks()),
-                group.create_task(self._fetches()),
-            ]
+            tasks = [group.create_task(self._ticks()), group.create_task(self._fetches())]
+            if self._redis is not None:
+                tasks.append(group.create_task(listener.listen(self._redis, self.hear, self.resync)))
             try:
                 yield
             finally:

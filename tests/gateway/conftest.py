@@ -59,15 +59,16 @@ def keys(tmp_path: pathlib.Path) -> KeyPair:
 
 @pytest.fixture
 def start(keys: KeyPair) -> Start:
-    """Starts a gateway with settings of one's own; without a Redis of its own, for REST, it hears nothing."""
+    """Starts a gateway with settings of one's own; without a Redis, which REST does not need, it hears nothing."""
 
     @contextlib.asynccontextmanager
-    async def starting(redis_url: str = "redis://127.0.0.1:1/0", **changes: Any) -> AsyncIterator[Gateway]:
+    async def starting(redis_url: str | None = None, **changes: Any) -> AsyncIterator[Gateway]:
         world = World()
-        client, publisher = redis_client.connect(redis_url), redis_client.connect(redis_url)
+        publisher = redis_client.connect(redis_url or "redis://127.0.0.1:1/0")
+        client = None if redis_url is None else redis_client.connect(redis_url)
         async with (
-            contextlib.aclosing(client),
             contextlib.aclosing(publisher),
+            contextlib.aclosing(client or publisher),
             fakes.serving(world, keys.verifier) as address,
         ):
             settings = GatewaySettings(

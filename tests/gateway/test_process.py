@@ -35,7 +35,7 @@ async def _start(folder: pathlib.Path, redis_url: str, **settings: str) -> async
 
 async def _line(process: asyncio.subprocess.Process, event: str) -> dict[str, str]:
     assert process.stderr is not None
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             raw = await process.stderr.readline()
             assert raw, "the process ended"
@@ -57,7 +57,8 @@ async def test_it_says_ready_serves_and_says_goodbye(tmp_path: pathlib.Path, red
                 subprotocols=["drover.live.v1", f"bearer.{token}"],  # type: ignore[list-item]
             ) as socket:
                 await socket.send('{"type": "ping"}')
-                assert await socket.recv() == '{"type":"pong"}'
+                while await socket.recv() != '{"type":"pong"}':
+                    pass  # that the tracking service is away
                 process.send_signal(signal.SIGTERM)
                 async with asyncio.timeout(10):
                     await socket.wait_closed()
@@ -72,7 +73,7 @@ async def test_it_says_ready_serves_and_says_goodbye(tmp_path: pathlib.Path, red
 
 async def _fails(tmp_path: pathlib.Path, **settings: str) -> str:
     process = await _start(tmp_path, "redis://127.0.0.1:1/0", **settings)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         _, errors = await process.communicate()
     assert process.returncode == 1
     text = errors.decode()
