@@ -30,7 +30,7 @@ from geofence.rays import winding_by_list
 # A cell with more is cut further.
 FEW_EDGES: Final = 4
 # A fence is looked at first on the level on which it is so many cells wide or high, or down to a quarter of that.
-FIRST_CELLS: Final = 4.0
+FIRST_CELLS: Final = 8.0
 # Cells for one fence: so many, and so many for each of its edges.
 MOST_CELLS: Final = 4096
 MOST_CELLS_AN_EDGE: Final = 8
