@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import pathlib
-import sys
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import cast
 
 import structlog
 from sqlalchemy import text
@@ -24,7 +20,7 @@ from runtime.probe import Check, serving
 from runtime.problems import FatalError, Unavailable
 from runtime.process import Stop
 from runtime.redis_client import AWAY
-from runtime.settings import CommonSettings, load
+from runtime.settings import CommonSettings
 from runtime.tokens import load_or_create_keys
 from services.tracking.api import DefinitionsApi, TrackingApi
 from services.tracking.definition_repository import DefinitionRepository
@@ -44,7 +40,6 @@ from services.tracking.warm_up import warm_up
 
 log = structlog.get_logger()
 
-OTHER_SECTIONS = frozenset({"ingest", "shipment", "gateway", "simulators", "stack"})
 STOP_S = 15.0
 """How long a stop waits for history and last snapshots."""
 
@@ -85,7 +80,7 @@ async def main(stop: Stop, common: CommonSettings, settings: TrackingSettings) -
         )
         offsets = await history_sink.load()
         event_sink = EventSink(client, settings.events_max_length)
-        await event_sink.load(common.partitions)
+        markers = await event_sink.load(common.partitions)
         folder = SnapshotFolder(settings.snapshots(common))
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(engine_thread, warm_up)
@@ -95,6 +90,7 @@ async def main(stop: Stop, common: CommonSettings, settings: TrackingSettings) -
             settings.engine(common),
             folder,
             offsets,
+            markers,
             directory,
             devices,
             await definitions.every(),
@@ -104,6 +100,7 @@ async def main(stop: Stop, common: CommonSettings, settings: TrackingSettings) -
             partitions,
             folder,
             history_sink,
+            event_sink,
             telemetry,
             history,
             interval_s=settings.snapshot_interval_s,
@@ -171,16 +168,4 @@ async def main(stop: Stop, common: CommonSettings, settings: TrackingSettings) -
 
 
 if __name__ == "__main__":
-    config = os.environ.get("DROVER_CONFIG")
-    try:
-        loaded = load(
-            {"common": CommonSettings, "tracking": TrackingSettings},
-            file=pathlib.Path(config) if config else None,
-            environ=os.environ,
-            others=OTHER_SECTIONS,
-        )
-    except FatalError as error:
-        sys.exit(f"drover tracking: {error}")
-    common_settings = cast("CommonSettings", loaded["common"])
-    tracking_settings = cast("TrackingSettings", loaded["tracking"])
-    process.run("tracking", lambda stop: main(stop, common_settings, tracking_settings), common_settings)
+    process.run_with_settings("tracking", "tracking", TrackingSettings, main)

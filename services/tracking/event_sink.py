@@ -17,7 +17,6 @@ import structlog
 
 from runtime.metrics import LATENCY_BUCKETS_S, Counter, Histogram
 from runtime.partitioned_log import START, offset_key
-from runtime.problems import FatalError
 from runtime.redis_client import AWAY
 from services.tracking.events import PublishedEvent
 
@@ -46,8 +45,11 @@ return 1
 """
 
 
-class EventsDivergedError(FatalError):
-    """The marker is not where this process left it: another tracking service publishes, or Redis has lost writes."""
+class EventsDivergedError(Exception):
+    """The marker is not where this process left it: another tracking service publishes, or Redis has lost writes.
+
+    The process ends, and its next start goes on from a snapshot that is not ahead of the marker.
+    """
 
 
 class Marker(NamedTuple):
@@ -63,6 +65,10 @@ class Marker(NamedTuple):
             return cls(START, 0)
         offset, _, published = text.decode().partition("/")
         return cls(offset, int(published))
+
+    def key(self) -> tuple[int, int, int]:
+        """What to compare markers by."""
+        return (*offset_key(self.offset), self.published)
 
     def encode(self) -> str:
         """As stored: nothing for the start."""
@@ -95,6 +101,10 @@ class EventSink:
         texts: list[Any] = await self._client.mget([marker_key(number) for number in range(partitions)])
         self._markers = {number: Marker.parse(text) for number, text in enumerate(texts)}
         return dict(self._markers)
+
+    def marker(self, partition: int) -> Marker:
+        """How far a partition has come."""
+        return self._markers[partition]
 
     def fresh(self, partition: int, entry: EntryEvents) -> EntryEvents:
         """Those events of an entry that are not out yet."""
@@ -138,7 +148,7 @@ class EventSink:
                         raise
                     raise EventsDivergedError(
                         f"the event marker of partition {partition} is {str(error)[7:]!r}, not {arguments[0]!r}: "
-                        "another tracking service publishes, or Redis has lost writes; start again to go on from there"
+                        "another tracking service publishes, or Redis has lost writes"
                     ) from error
                 else:
                     break

@@ -20,7 +20,7 @@ import numpy as np
 import structlog
 
 from runtime.metrics import Counter, Gauge
-from runtime.partitioned_log import Append, Entry, PartitionedLog, offset_key
+from runtime.partitioned_log import Append, Entry, PartitionedLog
 from runtime.process import Stop
 from runtime.redis_client import AWAY
 from services.tracking.definitions import DefinitionBook
@@ -185,7 +185,3 @@ class Fold:
         """See ports.LiveState."""
         engine = self._partitions[device_number % len(self._partitions)].engine
         return await self._in_engine(engine.eta, tenant, route_id, now_us)
-
-    def behind(self, number: int) -> tuple[int, int]:
-        """How far a partition is folded, to compare by."""
-        return offset_key(self._offsets[number])

@@ -1,4 +1,5 @@
-"""Where a partition goes on after a start: the newest sound snapshot that history has reached, or the log's beginning.
+"""Where a partition goes on after a start: the newest sound snapshot that history and events have reached, or the log's
+beginning.
 
 When neither is there any more (snapshots lost, log trimmed), the devices and definitions that SQL remembers are given
 to a new engine, and it goes on where the log begins. Vehicles are then where their next fix says; who was inside a
@@ -16,6 +17,7 @@ import structlog
 from runtime.partitioned_log import START, offset_key
 from services.tracking.change import change_of, core_definition
 from services.tracking.directory import Directory
+from services.tracking.event_sink import Marker
 from services.tracking.model import Definition, DefinitionKind, Device
 from services.tracking.partition import Partition
 from services.tracking.repository import HistoryOffsets
@@ -35,12 +37,13 @@ def restore(
     settings: EngineSettings,
     folder: SnapshotFolder,
     offsets: HistoryOffsets,
+    marker: Marker,
     directory: Directory,
     devices: Iterable[Device],
     definitions: Sequence[Definition],
 ) -> Partition:
     """The partition, ready to fold on. `devices` and `definitions` are all that SQL has."""
-    found = _from_snapshots(folder.read(number), settings, offsets)
+    found = _from_snapshots(folder.read(number), settings, offsets, marker)
     if found is not None:
         engine, offset = found
         log.info("partition goes on from a snapshot", partition=number, offset=offset)
@@ -62,7 +65,7 @@ def restore(
 
 
 def _from_snapshots(
-    snapshots: Iterable[Snapshot], settings: EngineSettings, offsets: HistoryOffsets
+    snapshots: Iterable[Snapshot], settings: EngineSettings, offsets: HistoryOffsets, marker: Marker
 ) -> tuple[Engine, str] | None:
     for snapshot in snapshots:
         if offset_key(snapshot.offset) > offset_key(offsets.log_offset):
@@ -71,6 +74,14 @@ def _from_snapshots(
                 partition=snapshot.partition,
                 snapshot=snapshot.offset,
                 history=offsets.log_offset,
+            )
+            continue
+        if Marker.parse(snapshot.marker.encode()).key() > marker.key():
+            log.warning(
+                "snapshot passed over: Redis has lost events that were out when it was taken",
+                partition=snapshot.partition,
+                snapshot=snapshot.marker,
+                redis=marker.encode(),
             )
             continue
         try:
@@ -103,6 +114,7 @@ def restore_all(
     settings: EngineSettings,
     folder: SnapshotFolder,
     offsets: Mapping[int, HistoryOffsets],
+    markers: Mapping[int, Marker],
     directory: Directory,
     devices: Sequence[Device],
     definitions: Sequence[Definition],
@@ -114,6 +126,7 @@ def restore_all(
             dataclasses.replace(settings, partition=number),
             folder,
             offsets[number],
+            markers[number],
             directory,
             devices,
             definitions,

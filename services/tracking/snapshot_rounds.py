@@ -18,6 +18,7 @@ from runtime.metrics import LATENCY_BUCKETS_S, Histogram
 from runtime.partitioned_log import PartitionedLog, offset_key
 from runtime.problems import Unavailable
 from runtime.redis_client import AWAY
+from services.tracking.event_sink import EventSink
 from services.tracking.history import HistorySink
 from services.tracking.partition import Partition
 from services.tracking.snapshots import Snapshot, SnapshotFolder
@@ -49,6 +50,7 @@ class SnapshotRounds:
         partitions: Mapping[int, Partition],
         folder: SnapshotFolder,
         history: HistorySink,
+        events: EventSink,
         telemetry: PartitionedLog,
         marks: TrimMarks,
         *,
@@ -59,6 +61,7 @@ class SnapshotRounds:
         self._partitions = partitions
         self._folder = folder
         self._history = history
+        self._events = events
         self._log = telemetry
         self._marks = marks
         self._interval_s = interval_s
@@ -117,7 +120,7 @@ class SnapshotRounds:
         partition = self._partitions[number]
         with TAKE_TIME.time():
             state: bytes = await in_engine(partition.engine.snapshot)
-        self._waiting[number] = Snapshot(number, partition.offset, state)
+        self._waiting[number] = Snapshot(number, partition.offset, self._events.marker(number).encode(), state)
         self._since[number] = 0
         self._taken_s[number] = time.monotonic()
 

@@ -1,7 +1,7 @@
 """Snapshots of a partition's engine on disk: written whole or not at all, checked when read, the last two kept.
 
-A file is a header (magic, partition, offset, length and checksum of the state), then the state. A damaged newest one is
-passed over for the one before; the log is kept at least back to the older of the two.
+A file is a header (magic, partition, offset, event marker, length of the state, checksum), then the state. A damaged
+newest one is passed over for the one before; the log is kept at least back to the older of the two.
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ log = structlog.get_logger()
 
 KEPT: Final = 2
 _MAGIC: Final = b"DRSNAP1\0"
-_HEADER: Final = struct.Struct("<8sI48sQ32s")
+_HEADER: Final = struct.Struct("<8sI48s64sQ32s")
 
 
 class Snapshot(NamedTuple):
-    """An engine's state after the entry at `offset`."""
+    """An engine's state after the entry at `offset`, when the events up to `marker` (event_sink.Marker) were out."""
 
     partition: int
     offset: str
+    marker: str
     state: bytes
 
 
@@ -39,17 +40,23 @@ class DamagedSnapshotError(ValueError):
 
 def encode(snapshot: Snapshot) -> tuple[bytes, bytes]:
     """Header and state."""
-    digest = hashlib.blake2b(snapshot.state, digest_size=32, salt=snapshot.offset.encode()[:16]).digest()
-    header = _HEADER.pack(_MAGIC, snapshot.partition, snapshot.offset.encode(), len(snapshot.state), digest)
-    return header, snapshot.state
+    offset, marker = snapshot.offset.encode(), snapshot.marker.encode()
+    digest = _digest(offset, marker, snapshot.state)
+    return _HEADER.pack(_MAGIC, snapshot.partition, offset, marker, len(snapshot.state), digest), snapshot.state
+
+
+def _digest(offset: bytes, marker: bytes, state: bytes) -> bytes:
+    digest = hashlib.blake2b(offset + b" " + marker + b" ", digest_size=32)
+    digest.update(state)
+    return digest.digest()
 
 
 def decode(data: bytes, partition: int) -> Snapshot:
     """The snapshot in a file's bytes. Raises DamagedSnapshotError."""
     if len(data) < _HEADER.size:
         raise DamagedSnapshotError(f"{len(data)} bytes are too few")
-    magic, written_for, raw_offset, length, digest = _HEADER.unpack_from(data)
-    offset = raw_offset.rstrip(b"\0").decode("ascii", "replace")
+    magic, written_for, raw_offset, raw_marker, length, digest = _HEADER.unpack_from(data)
+    offset, marker = raw_offset.rstrip(b"\0"), raw_marker.rstrip(b"\0")
     state = data[_HEADER.size :]
     if magic != _MAGIC:
         raise DamagedSnapshotError("it does not begin as a snapshot does")
@@ -57,9 +64,9 @@ def decode(data: bytes, partition: int) -> Snapshot:
         raise DamagedSnapshotError(f"it is of partition {written_for}")
     if len(state) != length:
         raise DamagedSnapshotError(f"{length} bytes were written, {len(state)} are there")
-    if hashlib.blake2b(state, digest_size=32, salt=offset.encode()[:16]).digest() != digest:
+    if _digest(offset, marker, state) != digest:
         raise DamagedSnapshotError("the checksum does not match")
-    return Snapshot(partition, offset, state)
+    return Snapshot(partition, offset.decode(), marker.decode(), state)
 
 
 class SnapshotFolder:

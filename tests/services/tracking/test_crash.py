@@ -96,6 +96,7 @@ class Service:
     def __init__(self, folder: pathlib.Path, redis_url: str, database_url: str) -> None:
         self.database_url = database_url
         self.log = folder / "tracking.log"
+        self.was_ready = 0
         self.environ = {
             **{name: value for name, value in os.environ.items() if not name.startswith("DROVER_")},
             "DROVER_DATA_DIR": str(folder / "data"),
@@ -119,6 +120,7 @@ class Service:
             *(("tests.services.tracking.dying", *arguments) if arguments else ["services.tracking"]),
         ]
         with self.log.open("ab") as log:
+            self.was_ready = self.log.read_text().count(" ready ")
             return subprocess.Popen(
                 command,
                 cwd=ROOT,
@@ -138,8 +140,8 @@ class Service:
             await engine.dispose()
 
     async def finish(self, process: subprocess.Popen[bytes], ends: dict[int, str]) -> None:
-        deadline = time.monotonic() + 120
-        while await self.offsets() != ends:
+        deadline = time.monotonic() + 240
+        while self.log.read_text().count(" ready ") == self.was_ready or await self.offsets() != ends:
             assert process.poll() is None, self.log.read_text()[-3000:]
             assert time.monotonic() < deadline, self.log.read_text()[-3000:]
             await asyncio.sleep(0.05)
@@ -170,10 +172,21 @@ async def outcome(database_url: str, client: redis.Redis) -> Outcome:
 
 
 class Scene(NamedTuple):
+    """The first half of the log is there; a test appends the other once the service has died in the middle."""
+
     url: str
     client: redis.Redis
     ends: dict[int, str]
     expected: Outcome
+
+    async def append(self, half: int, halves: int = 2) -> None:
+        pipeline = self.client.pipeline()
+        for number in range(PARTITIONS):
+            mine = [entry for entry in recorded[0].entries if entry[0] == b"drover:log:%d" % number]
+            size = len(mine) // halves
+            for key, offset, fields in mine[half * size : (half + 1) * size if half + 1 < halves else None]:
+                pipeline.xadd(key, fields, id=offset)
+        await pipeline.execute()
 
 
 class Recorded(NamedTuple):
@@ -212,11 +225,14 @@ async def scene(redis_url: str, tmp_path: pathlib.Path) -> AsyncIterator[Scene]:
     if not recorded:
         recorded.append(await record(redis_url, client, tmp_path / "reference"))
         await client.flushall()
-    pipeline = client.pipeline()
-    for key, offset, fields in recorded[0].entries:
-        pipeline.xadd(key, fields, id=offset)
-    await pipeline.execute()
-    yield Scene(redis_url, client, await ends_of(client), recorded[0].expected)
+    entries = recorded[0].entries
+    ends = {
+        number: [offset for key, offset, _ in entries if key.endswith(b":%d" % number)][-1].decode()
+        for number in range(PARTITIONS)
+    }
+    made = Scene(redis_url, client, ends, recorded[0].expected)
+    await made.append(0)
+    yield made
     await client.aclose()
 
 
@@ -251,9 +267,10 @@ async def test_killed_at_every_point(scene: Scene, tmp_path: pathlib.Path):
     database = f"sqlite+aiosqlite:///{tmp_path / 'tracking.db'}"
     service = Service(tmp_path, scene.url, database)
     for number, point in enumerate(POINTS):
+        if number == len(POINTS) - 2:
+            await scene.append(1)
         process = service.start(point, str(number % 2 + 1))
         assert await asyncio.to_thread(process.wait, 60) == -9, f"{point}: {service.log.read_text()[-3000:]}"
-    assert await service.offsets() != scene.ends, "it must have died in the middle"
     await service.finish(service.start(), scene.ends)
     assert_same(await outcome(database, scene.client), scene.expected)
     damaged = list((tmp_path / "data" / "tracking" / "snapshots").glob("*.damaged"))
@@ -264,7 +281,7 @@ async def test_killed_at_any_time_with_mariadb(scene: Scene, tmp_path: pathlib.P
     service = Service(tmp_path, scene.url, mariadb_server.url)
     chance = random.Random(1)
     before = {}
-    for _ in range(2):
+    for life in range(2):
         process = service.start()
         while (now := await service.offsets()) == before or not now:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
@@ -272,6 +289,8 @@ async def test_killed_at_any_time_with_mariadb(scene: Scene, tmp_path: pathlib.P
         await asyncio.sleep(chance.random() / 10)
         process.kill()
         process.wait()
+        if life == 0:
+            await scene.append(1)
     await service.finish(service.start(), scene.ends)
     assert_same(await outcome(mariadb_server.url, scene.client), scene.expected)
 
@@ -279,8 +298,9 @@ async def test_killed_at_any_time_with_mariadb(scene: Scene, tmp_path: pathlib.P
 async def test_a_damaged_newest_snapshot_costs_nothing(scene: Scene, tmp_path: pathlib.Path):
     database = f"sqlite+aiosqlite:///{tmp_path / 'tracking.db'}"
     service = Service(tmp_path, scene.url, database)
-    process = service.start("after_snapshot", "6")
+    process = service.start("after_snapshot", "4")
     assert await asyncio.to_thread(process.wait, 60) == -9
+    await scene.append(1)
     for partition in range(PARTITIONS):
         newest = max(
             (tmp_path / "data" / "tracking" / "snapshots").glob(f"{partition}-*.snapshot"),
@@ -296,8 +316,9 @@ async def test_without_any_snapshot_it_goes_on_all_the_same(scene: Scene, tmp_pa
     database = f"sqlite+aiosqlite:///{tmp_path / 'tracking.db'}"
     service = Service(tmp_path, scene.url, database)
     service.environ["DROVER_TRACKING_LOG_KEEP_HOURS"] = "24"
-    process = service.start("after_snapshot", "5")
+    process = service.start("after_snapshot", "4")
     assert await asyncio.to_thread(process.wait, 60) == -9
+    await scene.append(1)
     for snapshot in (tmp_path / "data" / "tracking" / "snapshots").iterdir():
         snapshot.unlink()
     await service.finish(service.start(), scene.ends)
@@ -310,8 +331,9 @@ async def test_with_snapshots_gone_and_the_log_trimmed_no_reading_is_lost_or_dou
     """What it concludes then may differ; what it counts may not."""
     database = f"sqlite+aiosqlite:///{tmp_path / 'tracking.db'}"
     service = Service(tmp_path, scene.url, database)
-    process = service.start("after_snapshot", "6")
+    process = service.start("after_snapshot", "4")
     assert await asyncio.to_thread(process.wait, 60) == -9
+    await scene.append(1)
     for snapshot in (tmp_path / "data" / "tracking" / "snapshots").iterdir():
         snapshot.unlink()
     await service.finish(service.start(), scene.ends)

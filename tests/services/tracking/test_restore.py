@@ -10,6 +10,7 @@ import pytest
 from drover.geofence.v1.fence_pb2 import Circle, CrossingRule, Fence, Geometry
 from runtime.partitioned_log import Entry
 from services.tracking.directory import Directory
+from services.tracking.event_sink import Marker
 from services.tracking.model import Definition, DefinitionKind, Device
 from services.tracking.repository import HistoryOffsets
 from services.tracking.restore import restore
@@ -30,12 +31,13 @@ YARD = Fence(
 FENCE = Definition(DefinitionKind.FENCE, "acme", "yard", 3, deleted=False, device_id="", body=YARD.SerializeToString())
 
 
-def go_on(folder: pathlib.Path, log_offset: str, trimmed_before: str = "0-0"):
+def go_on(folder: pathlib.Path, log_offset: str, trimmed_before: str = "0-0", marker: str = ""):
     return restore(
         0,
         SETTINGS,
         SnapshotFolder(folder),
         HistoryOffsets(log_offset, trimmed_before),
+        Marker.parse(marker.encode()),
         Directory([TRUCK, VAN]),
         [TRUCK, VAN],
         [FENCE],
@@ -52,8 +54,8 @@ def state(number_of_fixes: int) -> bytes:
 
 def test_the_newest_snapshot_that_history_has_reached(tmp_path: pathlib.Path):
     folder = SnapshotFolder(tmp_path)
-    folder.write(Snapshot(0, "5-0", state(1)))
-    folder.write(Snapshot(0, "9-0", state(2)))
+    folder.write(Snapshot(0, "5-0", "", state(1)))
+    folder.write(Snapshot(0, "9-0", "", state(2)))
     assert go_on(tmp_path, "9-0").offset == "9-0"
     assert go_on(tmp_path, "12-0").engine.latest().observed_at_us.tolist() == [T0 + SECOND]
     older = go_on(tmp_path, "7-0")
@@ -61,17 +63,26 @@ def test_the_newest_snapshot_that_history_has_reached(tmp_path: pathlib.Path):
     assert go_on(tmp_path, "3-0").offset == "0-0"
 
 
+def test_a_snapshot_that_redis_has_fallen_behind_is_passed_over(tmp_path: pathlib.Path):
+    folder = SnapshotFolder(tmp_path)
+    folder.write(Snapshot(0, "5-0", "4-0/2", state(1)))
+    folder.write(Snapshot(0, "9-0", "8-0/1", state(2)))
+    assert go_on(tmp_path, "9-0", marker="8-0/1").offset == "9-0"
+    assert go_on(tmp_path, "9-0", marker="7-0/9").offset == "5-0"
+    assert go_on(tmp_path, "9-0", marker="4-0/1").offset == "0-0"
+
+
 @pytest.mark.parametrize("bad", [b"nonsense", state(1)[:-3]])
 def test_a_state_the_engine_refuses_falls_back(tmp_path: pathlib.Path, bad: bytes):
     folder = SnapshotFolder(tmp_path)
-    folder.write(Snapshot(0, "5-0", state(1)))
-    folder.write(Snapshot(0, "9-0", bad))
+    folder.write(Snapshot(0, "5-0", "", state(1)))
+    folder.write(Snapshot(0, "9-0", "", bad))
     assert go_on(tmp_path, "9-0").offset == "5-0"
 
 
 def test_of_another_partition_it_is_refused(tmp_path: pathlib.Path):
     other = Engine(dataclasses.replace(SETTINGS, partition=1))
-    SnapshotFolder(tmp_path).write(Snapshot(0, "5-0", other.snapshot()))
+    SnapshotFolder(tmp_path).write(Snapshot(0, "5-0", "", other.snapshot()))
     assert go_on(tmp_path, "9-0").offset == "0-0"
 
 

@@ -7,6 +7,7 @@ import pathlib
 from collections.abc import Awaitable, Callable
 
 import grpc
+import httpx
 import pytest
 from google.protobuf.message import Message
 
@@ -20,6 +21,7 @@ from runtime.redis_client import AWAY
 from runtime.tokens import Role
 from services.tracking.event_sink import STREAM
 from services.tracking.model import Device
+from tests.servers.process import free_port
 from tests.services.tracking.build import SECOND, positions, readings, sensors, tags
 from tests.services.tracking.running import Running, announcement, block, running, settings
 from tracking_core import live_frame
@@ -372,3 +374,26 @@ async def test_an_edit_reaches_the_log_once_it_is_back(redis_server, tmp_path: p
         await read_positions(service, 1)
         latest = await service.tracking.GetLatest(pb.GetLatestRequest(), metadata=service.as_())
         assert latest.positions[0].inside_fence_ids == ["yard"]
+
+
+async def test_the_probe_says_what_is_away(redis_server, tmp_path: pathlib.Path, redis_url: str):
+    common, tracking = settings(tmp_path, redis_url, probe_port=free_port())
+    async with running(common, tracking), httpx.AsyncClient(base_url=f"http://127.0.0.1:{tracking.probe_port}") as web:
+        assert (await web.get("/readyz")).json() == {"ready": True, "wrong": {}}
+        assert "drover_tracking_history_queue_rows" in (await web.get("/metrics")).text
+        redis_server.kill()
+        try:
+
+            async def unready() -> bool:
+                answer = await web.get("/readyz")
+                return answer.status_code == 503 and list(answer.json()["wrong"]) == ["log"]
+
+            await eventually(unready)
+            assert (await web.get("/healthz")).status_code == 200
+        finally:
+            redis_server.start()
+
+        async def ready() -> bool:
+            return (await web.get("/readyz")).status_code == 200
+
+        await eventually(ready)

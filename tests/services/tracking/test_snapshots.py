@@ -15,12 +15,12 @@ def test_the_last_two_are_kept_newest_first(tmp_path: pathlib.Path):
     folder = SnapshotFolder(tmp_path / "deep" / "er")
     assert folder.read(0) == []
     assert folder.oldest_offset(0) is None
-    folder.write(Snapshot(0, "9-0", b"nine"))
+    folder.write(Snapshot(0, "9-0", "", b"nine"))
     assert folder.oldest_offset(0) is None, "one alone may turn out damaged: the whole log is still needed"
-    folder.write(Snapshot(0, "10-0", b"ten"))
-    folder.write(Snapshot(0, "10-2", b"more"))
-    folder.write(Snapshot(1, "3-0", b"other"))
-    assert folder.read(0) == [Snapshot(0, "10-2", b"more"), Snapshot(0, "10-0", b"ten")]
+    folder.write(Snapshot(0, "10-0", "", b"ten"))
+    folder.write(Snapshot(0, "10-2", "10-1/3", b"more"))
+    folder.write(Snapshot(1, "3-0", "", b"other"))
+    assert folder.read(0) == [Snapshot(0, "10-2", "10-1/3", b"more"), Snapshot(0, "10-0", "", b"ten")]
     assert folder.oldest_offset(0) == "10-0"
     assert offsets(folder, 1) == ["3-0"]
 
@@ -28,8 +28,8 @@ def test_the_last_two_are_kept_newest_first(tmp_path: pathlib.Path):
 @pytest.mark.parametrize("damage", ["cut", "flip", "empty", "foreign", "header"])
 def test_a_damaged_newest_one_falls_back_to_the_one_before(tmp_path: pathlib.Path, damage: str):
     folder = SnapshotFolder(tmp_path)
-    folder.write(Snapshot(0, "1-0", b"one" * 100))
-    folder.write(Snapshot(0, "2-0", b"two" * 100))
+    folder.write(Snapshot(0, "1-0", "", b"one" * 100))
+    folder.write(Snapshot(0, "2-0", "", b"two" * 100))
     path = tmp_path / "0-2-0.snapshot"
     data = bytearray(path.read_bytes())
     if damage == "cut":
@@ -39,19 +39,19 @@ def test_a_damaged_newest_one_falls_back_to_the_one_before(tmp_path: pathlib.Pat
     elif damage == "empty":
         data.clear()
     elif damage == "foreign":
-        data = bytearray(b"".join(encode(Snapshot(1, "2-0", b"x"))))
+        data = bytearray(b"".join(encode(Snapshot(1, "2-0", "", b"x"))))
     else:
         data[20] ^= 1
     path.write_bytes(data)
     assert offsets(folder) == ["1-0"]
     assert (tmp_path / "0-2-0.damaged").exists()
-    folder.write(Snapshot(0, "3-0", b"three"))
+    folder.write(Snapshot(0, "3-0", "", b"three"))
     assert offsets(folder) == ["3-0", "1-0"]
 
 
 def test_a_draft_left_by_a_crash_is_no_snapshot(tmp_path: pathlib.Path):
     folder = SnapshotFolder(tmp_path)
-    folder.write(Snapshot(0, "1-0", b"one"))
+    folder.write(Snapshot(0, "1-0", "", b"one"))
     (tmp_path / "0-2-0.draft").write_bytes(b"half")
     assert offsets(folder) == ["1-0"]
 
