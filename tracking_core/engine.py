@@ -35,7 +35,8 @@ from tracking_core.live_frame import LiveColumns, empty_live, last_live
 from tracking_core.motion import derive_motion, motion_rules, newest_fixes
 from tracking_core.presence_pool import inside_of
 from tracking_core.route_following import follow_routes, route_rules
-from tracking_core.sensor_limits import check_samples, sample_rules
+from tracking_core.sample_quality import sample_rules
+from tracking_core.sensor_limits import check_samples
 from tracking_core.settings import EngineSettings
 from tracking_core.snapshot import pack_state, unpack_state
 from tracking_core.stages import run_stage

@@ -52,8 +52,8 @@ def derive_motion(
             row = rows[i]
             if math.isnan(speed) or math.isnan(heading):
                 before_us = judged.before_at_us[i]
-                elapsed_us = fixes.observed_at_us[i] - before_us
-                if before_us != NO_TIME and 0 < elapsed_us <= rules.derive_within_us:
+                elapsed_us = fixes.observed_at_us[i] - before_us if before_us != NO_TIME else 0
+                if 0 < elapsed_us <= rules.derive_within_us:
                     before_latitude_deg = judged.before_latitude_deg[i]
                     before_longitude_deg = judged.before_longitude_deg[i]
                     latitude_deg = fixes.latitude_deg[i]

@@ -19,7 +19,7 @@ from tracking_core.device_table import NEVER, NOTHING, DeviceColumns
 from tracking_core.event_rows import TAG_ARRIVED, TAG_DEPARTED, EventRows
 from tracking_core.fix_quality import CLOCK_UNSET_BEFORE_US
 from tracking_core.memory import SAME, Memory, recall, remember
-from tracking_core.sensor_limits import SampleRules
+from tracking_core.sample_quality import SampleRules
 from tracking_core.tag_table import ABSENT, PENDING, PRESENT, TagColumns, add_tag, find_tag, link_tag, unlink_tag
 from tracking_core.verdicts import Verdict
 
