@@ -16,6 +16,8 @@ from geofence.kernel import inlined_kernel, scalar_kernel
 _EPSILON: Final = 2.0**-53
 _FILTER_BOUND: Final = (3.0 + 16.0 * _EPSILON) * _EPSILON
 _SPLITTER: Final = 2.0**27 + 1.0
+# Keeps products of a denormal and a degree from underflow, and products of 500 degrees from overflow.
+_SCALE: Final = 2.0**500
 
 # Twelve components.
 Expansion = tuple[float, ...]
@@ -72,6 +74,12 @@ def orientation_exact(ax: float, ay: float, bx: float, by: float, px: float, py:
     The twelve halves of the six products of ax*by - ay*bx + bx*py - by*px + px*ay - py*ax go into one expansion
     (grow-expansion, Shewchuk, theorem 10), whose largest component has the sign of the whole.
     """
+    ax *= _SCALE
+    ay *= _SCALE
+    bx *= _SCALE
+    by *= _SCALE
+    px *= _SCALE
+    py *= _SCALE
     high, low = two_product(ax, by)
     expansion: Expansion = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, low, high)
     for term in range(5):
@@ -97,7 +105,7 @@ def orientation_exact(ax: float, ay: float, bx: float, by: float, px: float, py:
 def orientation(ax: float, ay: float, bx: float, by: float, px: float, py: float) -> float:
     """Positive when p lies left of the directed line from a to b, negative when right, 0 exactly when on it.
 
-    Only the sign means anything. NaN in gives 0.
+    Only the sign means anything. NaN in gives NaN.
     """
     left = (ax - px) * (by - py)
     right = (ay - py) * (bx - px)

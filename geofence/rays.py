@@ -48,35 +48,25 @@ def winding_by_list(border_list: I32, start: int, vertex: F64, x: float, y: floa
     winding = 0
     first = start + LIST_HEADER
     last = first + (header >> 3)
-    if ray == RAY_EAST:
-        for place in range(first, last):
-            edge = border_list[place]
-            crossed = crossing_east(vertex[edge, 0], vertex[edge, 1], vertex[edge + 1, 0], vertex[edge + 1, 1], x, y)
-            if crossed == ON_EDGE:
-                return ON_EDGE
-            winding += crossed
-    elif ray == RAY_WEST:
-        for place in range(first, last):
-            edge = border_list[place]
-            crossed = crossing_east(-vertex[edge, 0], vertex[edge, 1], -vertex[edge + 1, 0], vertex[edge + 1, 1], -x, y)
-            if crossed == ON_EDGE:
-                return ON_EDGE
-            winding -= crossed
-    elif ray == RAY_NORTH:
-        for place in range(first, last):
-            edge = border_list[place]
-            crossed = crossing_east(vertex[edge, 1], vertex[edge, 0], vertex[edge + 1, 1], vertex[edge + 1, 0], y, x)
-            if crossed == ON_EDGE:
-                return ON_EDGE
-            winding -= crossed
-    else:
-        for place in range(first, last):
-            edge = border_list[place]
-            crossed = crossing_east(-vertex[edge, 1], vertex[edge, 0], -vertex[edge + 1, 1], vertex[edge + 1, 0], -y, x)
-            if crossed == ON_EDGE:
-                return ON_EDGE
-            winding += crossed
-    return int(winding + border_list[start + 1])
+    swapped = ray in (RAY_NORTH, RAY_SOUTH)
+    along = -1.0 if ray in (RAY_WEST, RAY_SOUTH) else 1.0
+    u = along * (y if swapped else x)
+    v = x if swapped else y
+    across = 1 if swapped else 0
+    for place in range(first, last):
+        edge = border_list[place]
+        crossed = crossing_east(
+            along * vertex[edge, across],
+            vertex[edge, 1 - across],
+            along * vertex[edge + 1, across],
+            vertex[edge + 1, 1 - across],
+            u,
+            v,
+        )
+        if crossed == ON_EDGE:
+            return ON_EDGE
+        winding += crossed
+    return int(border_list[start + 1] + frame_sign(ray) * winding)
 
 
 @scalar_kernel
