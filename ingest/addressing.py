@@ -30,7 +30,7 @@ class Addressed(NamedTuple):
     device: U32
     decoder: U8
     reason: U8
-    details: dict[int, str]
+    details: dict[int, Rejection]
     """What there is to say of a refused message, by its index."""
 
 
@@ -59,7 +59,7 @@ class Addresses:
             is_unknown[list(refused)] = False
             for index, rejection in refused.items():
                 known.reason[index] = rejection.reason
-                known.details[index] = rejection.detail
+                known.details[index] = rejection
         if not is_unknown.any():
             return known, None
         known.reason[is_unknown] = ELSEWHERE
@@ -99,4 +99,4 @@ class Addresses:
 
 def _refuse(part: Addressed, indices: list[int], rejection: Rejection) -> None:
     part.reason[indices] = rejection.reason
-    part.details.update(dict.fromkeys(indices, rejection.detail))
+    part.details.update(dict.fromkeys(indices, rejection))

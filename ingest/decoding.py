@@ -34,6 +34,8 @@ class Refusal(NamedTuple):
     """How many readings it holds; 1 where nobody can tell."""
     part: ReadingBatch | None = None
     """The readings refused, where others of the message were taken; None is the whole message, as it came."""
+    payload_bytes: int | None = None
+    """How long the payload was, where only its beginning is at hand."""
 
 
 class Decoded(NamedTuple):
@@ -74,8 +76,9 @@ def decode(addressed: Addressed, max_payload_bytes: int) -> Decoded:
         parts.append(_decode(native, messages.received_at_us, reason, refusals, parts))
         return Decoded(join(parts), refusals)
     for index in np.flatnonzero((reason != Reason.OK) & (reason != ELSEWHERE)).tolist():
-        detail = addressed.details.get(index, "")
-        refusals.append(Refusal(index, Reason(int(reason[index])), detail, _size_of(addressed, index)))
+        told = addressed.details.get(index, Rejection(Reason(int(reason[index]))))
+        size = _size_of(addressed, index)
+        refusals.append(Refusal(index, told.reason, told.detail, size, payload_bytes=told.payload_bytes))
     sound = reason == Reason.OK
     native = _chosen(addressed, np.flatnonzero(sound & (addressed.decoder < decoders.FIRST_FOREIGN)))
     if len(native.message):

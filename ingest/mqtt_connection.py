@@ -229,7 +229,8 @@ class Connection:
         offsets = (publish.topic_start, publish.topic_end, payload, payload + self._max_payload_bytes + 1)
         topic_start, topic_end, payload_start, payload_end = np.array(offsets, np.int64).reshape(4, 1)
         messages = Messages(buffer, topic_start, topic_end, payload_start, payload_end, received_at_us, "mqtt")
-        refused = {0: Rejection(Reason.TOO_LARGE, f"{search.packet_end - publish.payload_start} bytes")}
+        size = search.packet_end - publish.payload_start
+        refused = {0: Rejection(Reason.TOO_LARGE, f"{size} bytes", size)}
         self._cut = Delivery(messages, ack_of(publish), end - start, self._holding(chunk), refused)
         chunk.taken = min(search.packet_end, chunk.filled)
         self._to_discard = search.packet_end - chunk.taken

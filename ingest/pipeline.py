@@ -160,7 +160,7 @@ class Pipeline:
             batch = self._too_long_for_one(messages.buffer[start:end])
         if batch is None:
             kept = messages.buffer[start : min(end, start + MAX_LETTER_PAYLOAD_BYTES)].tobytes()
-            return [_letter(messages, refusal, origin, kept, end - start)]
+            return [_letter(messages, refusal, origin, kept, refusal.payload_bytes or end - start)]
         parts = [piece.SerializeToString() for piece in pieces(batch, MAX_LETTER_PAYLOAD_BYTES)]
         return [_letter(messages, refusal, origin, part, len(part)) for part in parts]
 

@@ -79,3 +79,5 @@ class Rejection(NamedTuple):
 
     reason: Reason
     detail: str = ""
+    payload_bytes: int | None = None
+    """How long the payload was, where its source kept only the beginning of it."""

@@ -150,7 +150,7 @@ async def _redis(url: str) -> AsyncIterator[Finding]:
     elif settings.get("appendfsync") == "always":
         yield Finding("ok", "redis", "every append is on disk before it is acknowledged")
     else:
-        text = "a crash of Redis loses nothing, a power cut up to a second; `appendfsync always` loses nothing, slower"
+        text = "a power cut or a crash of Redis can lose two seconds of the log: set `appendfsync always`"
         yield Finding("warn", "redis", text)
     if settings.get("maxmemory", "0") != "0" and settings.get("maxmemory-policy") != "noeviction":
         yield Finding("fail", "redis", "full memory would drop log entries: set `maxmemory-policy noeviction`")

@@ -44,7 +44,7 @@ def redis(folder: pathlib.Path, logs: pathlib.Path, port: int) -> Child:
     folder.mkdir(parents=True, exist_ok=True)
     command = [
         server, "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), "--daemonize", "no",
-        "--appendonly", "yes", "--appendfsync", "everysec", "--save", "", "--maxmemory-policy", "noeviction",
+        "--appendonly", "yes", "--appendfsync", "always", "--save", "", "--maxmemory-policy", "noeviction",
     ]  # fmt: skip
 
     async def ready() -> bool:

@@ -132,7 +132,7 @@ def _show(addresses: processes.Addresses, folder: pathlib.Path, token: str, tena
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     table.add_row("map", addresses.http_url)
-    table.add_row("REST", f"{addresses.http_url}/v1  (described at {addresses.http_url}/docs)")
+    table.add_row("REST", f"{addresses.http_url}/v1  (described at {addresses.http_url}/openapi.json)")
     table.add_row("MQTT", f"{addresses.mqtt_url}  topic drover/v1/{tenant}/DEVICE/position/json")
     table.add_row("gRPC", f"127.0.0.1:{addresses.ingest}  drover.api.ingest.v1.TelemetryIngest")
     if vehicles:

@@ -48,7 +48,10 @@ class ServerProcess:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, seconds: float = 60.0) -> None:
-        """Returns when the server answers. Raises RuntimeError with the end of its log when it does not."""
+        """Returns when the server answers. Raises RuntimeError with the end of its log when it does not.
+
+        Call it from a thread that lives as long as the server: where the thread ends, Linux ends the server.
+        """
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 self.command,

@@ -19,7 +19,7 @@ class RedisServer(ServerProcess):
         self.url = f"redis://127.0.0.1:{self.port}/0"
         command = [
             executable("redis-server"), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder),
-            "--appendonly", "yes", "--appendfsync", "everysec", "--save", "", "--maxmemory-policy", "noeviction",
+            "--appendonly", "yes", "--appendfsync", "always", "--save", "", "--maxmemory-policy", "noeviction",
         ]  # fmt: skip
         super().__init__(command, folder, self._pings)
 
