@@ -210,10 +210,11 @@ def _one_by_one(
     """Looks up the points first to last - 1 in turn; returns the finds, perhaps in a longer array, and how many."""
     out = np.empty(64, np.int32)
     for point in range(first, last):
-        here = find_containing(fences, tenant[point], longitude_deg[point], latitude_deg[point], out)
-        if here < 0:
-            out = np.empty(-2 * here, np.int32)
+        here = -1
+        while here < 0:
             here = find_containing(fences, tenant[point], longitude_deg[point], latitude_deg[point], out)
+            if here < 0:
+                out = np.empty(-2 * here, np.int32)
         if used + here > finds.shape[1]:
             finds = _room(finds, used, here)
         for place in range(here):

@@ -55,6 +55,8 @@ def star(random: np.random.Generator, x: float, y: float, radius: float, corners
 
 def line_distance_m(line: np.ndarray, longitude_deg: float, latitude_deg: float, steps: int = 4000) -> float:
     """Distance to a line straight in degrees: to many points on it, then to many around the nearest."""
+    # Where a point is repeated, the nearest place would be many places.
+    line = line[np.append(True, np.any(np.diff(line, axis=0) != 0, axis=1))]
     low, high = 0.0, len(line) - 1.0
     for _ in range(3):
         at = np.linspace(low, high, steps)
