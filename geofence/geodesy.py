@@ -13,6 +13,8 @@ from __future__ import annotations
 import math
 from typing import Final
 
+import numpy as np
+
 from geofence.kernel import scalar_kernel
 
 EQUATORIAL_RADIUS_M: Final = 6378137.0
@@ -33,7 +35,8 @@ _SHORT_LATITUDE_DEG: Final = 75.0
 @scalar_kernel
 def wrap_degrees(difference_deg: float) -> float:
     """The same angle in [-180, 180)."""
-    return difference_deg - 360.0 * math.floor((difference_deg + 180.0) / 360.0)
+    # numpy's floor, because math.floor makes an integer and NaN is none.
+    return float(difference_deg - 360.0 * np.floor((difference_deg + 180.0) / 360.0))
 
 
 @scalar_kernel

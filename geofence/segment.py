@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Final
 
+import numpy as np
+
 from geofence.compiled import CompiledFences
 from geofence.geodesy import (
     ECCENTRICITY_SQUARED,
@@ -27,7 +29,7 @@ _FLAT_LATITUDE_DEG: Final = 70.0
 @scalar_kernel
 def nearest_turn_deg(longitude_deg: float, middle_deg: float) -> float:
     """The longitude plus the multiple of 360 that brings it nearest to `middle_deg`."""
-    return longitude_deg + 360.0 * math.floor((middle_deg - longitude_deg) / 360.0 + 0.5)
+    return float(longitude_deg + 360.0 * np.floor((middle_deg - longitude_deg) / 360.0 + 0.5))
 
 
 @scalar_kernel

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pathlib
 import sys
+import sysconfig
 
 ROOT = pathlib.Path(__file__).resolve().parent
 
@@ -21,6 +22,13 @@ def is_current() -> bool:
     newest = max(path.stat().st_mtime for path in [*sources(), pathlib.Path(__file__)])
     outputs = [path.with_name(path.stem + "_pb2.py") for path in sources()]
     return all(output.is_file() and output.stat().st_mtime >= newest for output in outputs)
+
+
+def _plugins() -> list[str]:
+    """Where the stub generators stand: beside this interpreter, whether or not that is on the PATH."""
+    scripts = pathlib.Path(sysconfig.get_path("scripts"))
+    names = ("protoc-gen-mypy", "protoc-gen-mypy_grpc")
+    return [f"--plugin={name}={scripts / name}" for name in names if (scripts / name).is_file()]
 
 
 def build(*, force: bool = False) -> bool:
@@ -39,6 +47,7 @@ def build(*, force: bool = False) -> bool:
             f"--mypy_out={ROOT}",
             f"--grpc_python_out={ROOT}",
             f"--mypy_grpc_out={ROOT}",
+            *_plugins(),
             *(str(path.relative_to(ROOT)) for path in sources()),
         ],
     )
