@@ -40,8 +40,8 @@ def test_distance_is_that_of_geographiclib(latitude1, longitude1, latitude2, lon
 @settings(max_examples=300, deadline=None)
 @given(st.floats(-89.9, 89.9), longitudes, st.floats(-0.2, 0.2), st.floats(-0.2, 0.2))
 def test_short_distances(latitude, longitude, north, east):
-    true_m = true_distance_m(latitude, longitude, min(latitude + north, 90), longitude + east)
-    assert distance_m(latitude, longitude, min(latitude + north, 90), longitude + east) == pytest.approx(
+    true_m = true_distance_m(latitude, longitude, max(-90.0, min(latitude + north, 90.0)), longitude + east)
+    assert distance_m(latitude, longitude, max(-90.0, min(latitude + north, 90.0)), longitude + east) == pytest.approx(
         true_m, rel=1e-6, abs=1e-4
     )
 
