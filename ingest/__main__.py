@@ -75,6 +75,7 @@ async def serve(stop: Stop, common: CommonSettings, settings: IngestSettings) ->
             pipeline = Pipeline(rules, registry, batcher, dead_letters, max_payload_bytes=settings.max_payload_bytes)
             options = MqttOptions(
                 client_id=settings.mqtt_client_id,
+                version=settings.mqtt_version,
                 session_expiry_s=settings.mqtt_session_expiry_s,
                 high_water_messages=settings.mqtt_high_water_messages,
                 high_water_bytes=settings.mqtt_high_water_bytes,

@@ -42,6 +42,7 @@ _LONGEST_EXPIRY_S: Final = 2**32 - 2  # one more says: never
 _FAILURE_CODE: Final = 128
 _UNSUPPORTED_VERSION: Final = frozenset({1, 132})  # of MQTT 3.1.1 and 5.0
 _HANG_UPS_TO_DOUBT: Final = 2
+_NO_ANSWER: Final = "Operation timed out"  # aiomqtt's words where the socket opened and no CONNACK came
 _MOMENT_S: Final = 0.1
 _GOODBYE_S: Final = 1.0
 _PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
@@ -233,7 +234,8 @@ class MqttSource:
         """With `auto`, until a connection has succeeded: tries the other version where this one is not understood."""
         if self._is_version_settled:
             return
-        self._hang_ups += isinstance(error, HungUpError)
+        # Some brokers of 3.1.1 hang up on a CONNECT of 5, some answer what paho cannot read and wait.
+        self._hang_ups += isinstance(error, HungUpError) or str(error) == _NO_ANSWER
         refused = error.rc if isinstance(error, aiomqtt.MqttCodeError) else None
         code = refused.value if isinstance(refused, ReasonCode) else refused
         if code in _UNSUPPORTED_VERSION or self._hang_ups == _HANG_UPS_TO_DOUBT:

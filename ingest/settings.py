@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 import pydantic
 from pydantic import Field, SecretStr
@@ -54,6 +54,9 @@ class IngestSettings(Settings):
     )
     mqtt_client_id: str = Field(
         "drover-ingest", min_length=1, description="Fixed client id: the broker keeps the session of this name."
+    )
+    mqtt_version: Literal["auto", "5", "3.1.1"] = Field(
+        "auto", description="Version of MQTT to speak; auto tries 5, then 3.1.1 where the broker does not know it."
     )
     mqtt_session_expiry_s: int = Field(
         7 * 86_400, ge=0, description="How long the broker keeps the session while ingest is away."

