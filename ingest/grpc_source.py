@@ -24,6 +24,8 @@ from runtime.tokens import Caller, Role
 
 _STREAMS: Final = Gauge("drover_ingest_grpc_streams", "gRPC streams open.")
 
+_FAREWELL_S: Final = 1.0
+
 WINDOW: Final = 64
 """Batches of one stream in flight."""
 
@@ -80,7 +82,8 @@ class GrpcSource:
 
     def __init__(self, intake: GrpcIntake) -> None:
         self._intake: Final = intake
-        self._readers: Final[set[asyncio.Task[None]]] = set()
+        self._open: Final[set[_InFlight]] = set()
+        """What each open stream has in flight."""
         self._is_closing = False
 
     def add(self, server: grpc.aio.Server) -> None:
@@ -95,8 +98,8 @@ class GrpcSource:
     def close(self) -> None:
         """Reads nothing more; streams end, with UNAVAILABLE, once what was read is settled and acknowledged."""
         self._is_closing = True
-        for reader in self._readers:
-            reader.cancel()
+        for in_flight in self._open:
+            in_flight.end()
 
     async def stream(
         self, requests: AsyncIterator[bytes], _context: grpc.aio.ServicerContext[bytes, StreamResponse]
@@ -107,7 +110,7 @@ class GrpcSource:
             raise Invalid("the call names no tenant", code="tenant_missing")
         in_flight = _InFlight()
         reader = asyncio.create_task(self._read(requests, sender, in_flight))
-        self._readers.add(reader)
+        self._open.add(in_flight)
         try:
             with _STREAMS.track_inprogress():
                 acked_through = 0
@@ -123,8 +126,9 @@ class GrpcSource:
             if self._is_closing:
                 raise Unavailable("ingest is stopping", code="stopping")
         finally:
-            reader.cancel()
-            self._readers.discard(reader)
+            self._open.discard(in_flight)
+            # Cancelling a read cancels the call, and the sender would see that instead of the problem that ends it.
+            asyncio.get_running_loop().call_later(_FAREWELL_S, reader.cancel)
 
     async def _read(self, requests: AsyncIterator[bytes], sender: Caller, in_flight: _InFlight) -> None:
         try:
@@ -132,7 +136,7 @@ class GrpcSource:
                 await in_flight.has_slot()
                 await self._intake.has_room()
                 request = await anext(requests, None)
-                if request is None:
+                if request is None or self._is_closing:
                     return
                 in_flight.put(self._intake.submit(request, sender))
         finally:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import pathlib
 
+# Tests hold gRPC channels and start processes: gRPC's handling of fork() can abort a child before its exec.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+
 import pytest
 
 from tests.servers.mariadb import _mariadb, mariadb_server

@@ -185,7 +185,7 @@ async def test_a_message_that_is_too_large_is_cut_and_acknowledged_when_all_of_i
                 assert sink.taken[taken:] == [(b"t/big", b"x" * size), (b"t/2", b"2")]
             else:
                 assert sink.taken[taken:] == [(b"t/big", b"x" * (limit + 1)), (b"t/2", b"2")]
-                assert sink.refused.pop() == Rejection(Reason.TOO_LARGE, f"{size} bytes")
+                assert sink.refused.pop() == Rejection(Reason.TOO_LARGE, f"{size} bytes", size)
     assert sink.refused == []
 
 
