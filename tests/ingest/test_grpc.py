@@ -210,8 +210,11 @@ async def test_reading_stops_while_the_log_is_behind(tmp_path: pathlib.Path, hig
         server.log.gate.clear()
         sent: list[int] = []
         stream = server.stream(_endless(sent, 200))
-        await asyncio.sleep(0.6)
-        held = server.rig.batcher.queued
+        held = -1
+        async with asyncio.timeout(20):
+            while held <= 0 or held != server.rig.batcher.queued:  # the first batches wait for kernels to load
+                held = server.rig.batcher.queued
+                await asyncio.sleep(0.6)
         assert 0 < held <= WINDOW * 200
         if high_water_bytes == 50_000:
             assert held <= 50_000 / 30 + 200
