@@ -64,8 +64,8 @@ test-python:
 
 test-interpreted:
 	@echo "kernels once more, as plain Python"
-	@NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -q -m "not server and not end_to_end and not browser and not compiled" \
-		tests/geofence tests/tracking_core tests/ingest
+	@NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -q -m "not server and not compiled" tests/geofence tests/tracking_core \
+		$(patsubst %,tests/ingest/test_%.py,mqtt_frames topic_table native_protobuf batcher stream_requests admission)
 
 check: protos  ## format, lint, types, and who imports whom
 	@$(BIN)/ruff format --check -q . && $(BIN)/ruff check -q .

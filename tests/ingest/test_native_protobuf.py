@@ -317,6 +317,7 @@ def test_a_kind_that_does_not_exist_is_refused() -> None:
         assert Reason(int(status[0])) is Reason.UNKNOWN_TYPE
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize(
     "payload",
     [

@@ -62,6 +62,7 @@ def morning(drover_data: pathlib.Path) -> list[Position]:
     return fixes
 
 
+@pytest.mark.compiled
 def test_the_ships_do_what_the_oracle_says(morning: list[Position]) -> None:
     expected = naive.events_of(morning, fences())
     engine = Engine(EngineSettings())

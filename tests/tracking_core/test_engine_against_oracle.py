@@ -98,12 +98,14 @@ def test_odd_readings_mean_what_the_oracle_says(log: list[tuple[int, Any]]) -> N
     assert_like_the_oracle(log)
 
 
+@pytest.mark.compiled
 @settings(max_examples=40, deadline=None)
 @given(busy_logs)
 def test_busy_fleets_do_what_the_oracle_says(log: list[tuple[int, Any]]) -> None:
     assert_like_the_oracle(log)
 
 
+@pytest.mark.compiled
 def test_busy_fleets_do_everything() -> None:
     """The logs of the tests above are worth something: every kind of event, cause and verdict is in them, often."""
     events: Counter[Any] = Counter()
@@ -121,6 +123,7 @@ def test_busy_fleets_do_everything() -> None:
     assert all(verdicts[verdict] > 5 for verdict in Verdict if verdict not in {Verdict.UNSPECIFIED, Verdict.NO_FIX})
 
 
+@pytest.mark.compiled
 @settings(max_examples=60, deadline=None)
 @given(st.one_of(odd_logs, busy_logs), st.data())
 def test_cutting_batches_changes_nothing(log: list[tuple[int, Any]], data: st.DataObject) -> None:
@@ -143,6 +146,7 @@ def test_cutting_batches_changes_nothing(log: list[tuple[int, Any]], data: st.Da
     assert len(set(ids)) == len(ids)
 
 
+@pytest.mark.compiled
 @settings(max_examples=60, deadline=None)
 @given(st.one_of(odd_logs, busy_logs), st.data())
 def test_a_restart_changes_nothing(log: list[tuple[int, Any]], data: st.DataObject) -> None:

@@ -6,6 +6,7 @@ import bisect
 import math
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -77,6 +78,7 @@ def test_contents_that_mean_the_same_have_the_same_hash() -> None:
     assert mix_number(SEED, -0.0) == mix_number(SEED, 0.0)
 
 
+@pytest.mark.compiled
 def test_hashes_of_near_contents_differ() -> None:
     """A million words that differ in few bits, and the same in another order: no two alike."""
     base = np.arange(1000)
