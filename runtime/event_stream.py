@@ -262,7 +262,8 @@ class EventConsumer:
         try:
             return await call()
         except ResponseError as error:
-            if not str(error).startswith(("NOGROUP", "no such key")):
+            # UNBLOCKED is what a read that waits is told when the stream goes away under it.
+            if not str(error).startswith(("NOGROUP", "no such key", "UNBLOCKED")):
                 raise
             await self._create_group()
             return await call()
