@@ -5,23 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
-from tests.browser.chromium import ARGUMENTS, EXECUTABLE
-from tests.browser.fake_gateway import PAGE, FakeGateway
+from tests.browser.fake_gateway import FakeGateway
 from tests.browser.world import World
 
 TRUCKS = 60
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Browser]:
-    """One browser for all tests; each test gets its own context."""
-    assert (PAGE / "index.html").is_file(), "the page is not built: run `make web` first"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=EXECUTABLE, args=ARGUMENTS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -12,11 +12,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from ingest import replay_formats
 from ingest.replay_formats import Row
-from tests.browser.chromium import ARGUMENTS, EXECUTABLE
 from tests.end_to_end import ais
 from tests.end_to_end.stack_process import StackProcess
 
@@ -32,14 +31,12 @@ def until(found: Callable[[], Any], what: str, seconds: float = 30.0) -> Any:
 
 
 @pytest.fixture(scope="module")
-def page(demo_stack: StackProcess) -> Iterator[Page]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=EXECUTABLE, args=ARGUMENTS)
-        page = browser.new_page(viewport={"width": 1280, "height": 800})
-        page.goto(f"http://127.0.0.1:{demo_stack.http_port}/")
-        until(lambda: page.evaluate("window.drover?.vehicles().length > 0"), "vehicles on the map")
-        yield page
-        browser.close()
+def page(demo_stack: StackProcess, chromium: Browser) -> Iterator[Page]:
+    page = chromium.new_page(viewport={"width": 1280, "height": 800})
+    page.goto(f"http://127.0.0.1:{demo_stack.http_port}/")
+    until(lambda: page.evaluate("window.drover?.vehicles().length > 0"), "vehicles on the map")
+    yield page
+    page.close()
 
 
 def places(page: Page) -> dict[str, tuple[float, float]]:
