@@ -54,12 +54,22 @@ def running_stack(folder: pathlib.Path) -> Iterator[dict[str, int]]:
         process.wait(60)
 
 
+def how_many(seconds: float) -> int:
+    """Positions sent in so long, as many of each device."""
+    return int(RATE * seconds) // DEVICES * DEVICES
+
+
+def place(index: int, count: int) -> float:
+    """Latitude of one of `count` positions: devices drive north, at a speed that trucks do not reach but fixes may."""
+    return 10 + index % DEVICES / 1000 + index / count * 0.01
+
+
 def send(port: int, seconds: float) -> None:
-    """Sends in a process of its own; the last position of device n has the latitude 10 + n / 1000 + 0.5."""
+    """Sends at an even pace, in a process of its own."""
     connection = connect(port, "latency-load", version=4)
     connection.setblocking(False)
     topics = [f"drover/v1/bench/vehicle-{number:04d}/position".encode() for number in range(DEVICES)]
-    count = int(RATE * seconds) // DEVICES * DEVICES
+    count = how_many(seconds)
     burst = RATE // BURSTS_PER_S
     started_s = time.monotonic()
     pending = b""
@@ -69,9 +79,8 @@ def send(port: int, seconds: float) -> None:
         packets = [pending]
         for index in range(first, first + burst):
             number = index % DEVICES
-            last = index >= count - DEVICES
-            latitude = 10 + number / 1000 + (0.5 if last else index / count * 0.01)
-            payload = struct.pack("<BqBdBd", 0x09, time.time_ns() // 1000, 0x11, latitude, 0x19, 20.0)
+            latitude_deg = place(index, count)
+            payload = struct.pack("<BqBdBd", 0x09, time.time_ns() // 1000, 0x11, latitude_deg, 0x19, 20.0)
             body = (
                 struct.pack("!H", len(topics[number]))
                 + topics[number]
@@ -88,6 +97,9 @@ def send(port: int, seconds: float) -> None:
     connection.setblocking(True)
     connection.sendall(pending)
     connection.sendall(b"\xe0\x00")
+    # Closed with acknowledgements unread, the connection would be reset, and the broker drop what it had not read.
+    while connection.recv(1 << 20):
+        pass
 
 
 async def watch(url: str, token: str, port: int, seconds: float, warm_up_s: float) -> tuple[np.ndarray, bool]:
@@ -124,8 +136,9 @@ async def watch(url: str, token: str, port: int, seconds: float, warm_up_s: floa
             if now_s > counted_from_s and finished_s is None:
                 ages.append(now_s * 1e3 - observed_at_us / 1e3)
         await load.wait()
+    count = how_many(seconds)
     right = len(latest) == DEVICES and all(
-        abs(latitude - (10.5 + int(names[number].rpartition("-")[2]) / 1000)) < 1e-9
+        abs(latitude - place(count - DEVICES + int(names[number].rpartition("-")[2]), count)) < 1e-9
         for number, latitude in latest.items()
     )
     return np.concatenate(ages), right
