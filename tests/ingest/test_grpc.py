@@ -176,8 +176,15 @@ async def test_services_act_for_a_tenant(server: Server) -> None:
     ],
 )
 async def test_what_ends_a_stream(server: Server, raw: list[bytes], who: dict[str, Any], code: str) -> None:
+    async def and_stays_open() -> AsyncIterator[bytes]:
+        # Ending the stream of requests while the server ends the call can be told as INTERNAL by the client's library.
+        for each in raw:
+            yield each
+        await asyncio.Event().wait()
+
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await server.answers(raw, **who)
+        async for _ in server.stream(and_stays_open(), **who):
+            pass
     assert problem_of(caught.value).code == code
 
 
