@@ -20,6 +20,7 @@ from benchmarks.mqtt_load import DEVICES, FILTER, TENANT, device_id
 from benchmarks.mqtt_peers import Watch
 from ingest.batcher import Batcher
 from ingest.dead_letters import DeadLetters
+from ingest.decoders import Decoders
 from ingest.device_name import DeviceName
 from ingest.messages import Messages
 from ingest.mqtt_source import Broker, MqttOptions, MqttSource
@@ -69,7 +70,7 @@ async def run(watch: Watch, port: int, count: int, redis_url: str, folder: pathl
         await registry.resolve({DeviceName(TENANT, device_id(number)) for number in range(DEVICES)})
         batcher = Batcher(log, registry.device, renamed=registry.renamed)
         dead_letters = DeadLetters(engine)
-        pipeline = Pipeline(TopicRules(), registry, batcher, dead_letters)
+        pipeline = Pipeline(TopicRules(Decoders()), registry, batcher, dead_letters)
         sink = Counted(pipeline, count)
         stop = Stop()
         source = MqttSource(Broker.from_url(f"mqtt://127.0.0.1:{port}"), [FILTER], sink, MqttOptions(version="5"))

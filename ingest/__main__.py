@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from ingest.batcher import Batcher
 from ingest.dead_letters import DeadLetters
 from ingest.dead_letters_api import DeadLettersService
+from ingest.decoders import Decoders
 from ingest.grpc_intake import GrpcIntake
 from ingest.grpc_source import GrpcSource
 from ingest.mqtt_source import Broker, MqttOptions, MqttSource
@@ -49,7 +50,7 @@ async def serve(stop: Stop, common: CommonSettings, settings: IngestSettings) ->
     """
     warm_up()
     keys = load_or_create_keys(common.data_dir)
-    rules = TopicRules(settings.topic_rules())
+    rules = TopicRules(Decoders(settings.topic_rules()))
     brokers = [Broker.from_url(url.get_secret_value()) for url in settings.mqtt_urls]
     await migrate(settings.database(common), "ingest")
     engine = create_engine(settings.database(common))

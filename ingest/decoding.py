@@ -11,9 +11,9 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from drover.telemetry.v1.reading_pb2 import ReadingBatch
-from ingest import decoders
 from ingest.addressing import ELSEWHERE, Addressed
 from ingest.admission import OF_ONE_READING, admit_singly, size
+from ingest.decoders import FIRST_FOREIGN, Decoders
 from ingest.decoders.native_protobuf import PayloadKind, count_readings, decode_bulk
 from ingest.messages import Messages, payload, topic
 from ingest.partitioning import join
@@ -56,14 +56,14 @@ class _Payloads(NamedTuple):
     message: I64
 
 
-def decode(addressed: Addressed, max_payload_bytes: int) -> Decoded:
+def decode(addressed: Addressed, decoders: Decoders, max_payload_bytes: int) -> Decoded:
     """Decodes, refusing what is larger than `max_payload_bytes`. Marks refusals in `addressed.reason` too."""
     messages, reason = addressed.messages, addressed.reason
     too_large = messages.payload_end - messages.payload_start > max_payload_bytes
     reason[too_large & (reason == Reason.OK)] = Reason.TOO_LARGE
     refusals: list[Refusal] = []
     parts: list[Readings] = []
-    if not reason.any() and not (addressed.decoder >= decoders.FIRST_FOREIGN).any():
+    if not reason.any() and not (addressed.decoder >= FIRST_FOREIGN).any():
         everything = np.arange(len(reason))
         native = _Payloads(
             messages.buffer,
@@ -80,12 +80,12 @@ def decode(addressed: Addressed, max_payload_bytes: int) -> Decoded:
         size = _size_of(addressed, index)
         refusals.append(Refusal(index, told.reason, told.detail, size, payload_bytes=told.payload_bytes))
     sound = reason == Reason.OK
-    native = _chosen(addressed, np.flatnonzero(sound & (addressed.decoder < decoders.FIRST_FOREIGN)))
+    native = _chosen(addressed, np.flatnonzero(sound & (addressed.decoder < FIRST_FOREIGN)))
     if len(native.message):
         parts.append(_decode(native, messages.received_at_us, reason, refusals, parts))
-    foreign = np.flatnonzero(sound & (addressed.decoder >= decoders.FIRST_FOREIGN))
+    foreign = np.flatnonzero(sound & (addressed.decoder >= FIRST_FOREIGN))
     if len(foreign):
-        translated = _translated(addressed, foreign.tolist(), refusals)
+        translated = _translated(addressed, decoders, foreign.tolist(), refusals)
         parts.append(_decode(translated, messages.received_at_us, reason, refusals, parts))
     return Decoded(join(parts), refusals)
 
@@ -126,12 +126,12 @@ def _chosen(addressed: Addressed, index: I64) -> _Payloads:
     )
 
 
-def _translated(addressed: Addressed, indices: list[int], refusals: list[Refusal]) -> _Payloads:
+def _translated(addressed: Addressed, decoders: Decoders, indices: list[int], refusals: list[Refusal]) -> _Payloads:
     messages = addressed.messages
     native: list[bytes] = []
     taken: list[int] = []
     for index in indices:
-        batch = _foreign(messages, index, int(addressed.decoder[index]))
+        batch = _foreign(messages, decoders, index, int(addressed.decoder[index]))
         if isinstance(batch, Rejection):
             addressed.reason[index] = batch.reason
             refusals.append(Refusal(index, batch.reason, batch.detail, 1))
@@ -146,12 +146,12 @@ def _translated(addressed: Addressed, indices: list[int], refusals: list[Refusal
     return _Payloads(buffer, start, end, kind, addressed.device[message], message)
 
 
-def _foreign(messages: Messages, index: int, decoder: int) -> ReadingBatch | Rejection:
+def _foreign(messages: Messages, decoders: Decoders, index: int, decoder: int) -> ReadingBatch | Rejection:
     data = payload(messages, index)
     if not data:
         return Rejection(Reason.EMPTY)
     name = topic(messages, index).decode(errors="replace")
-    return decoders.BY_INDEX[decoder - decoders.FIRST_FOREIGN](name, data, messages.received_at_us)
+    return decoders.decode(decoder, name, data, messages.received_at_us)
 
 
 def _size_of(addressed: Addressed, index: int) -> int:

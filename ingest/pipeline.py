@@ -131,7 +131,7 @@ class Pipeline:
         return await _durable(submitted)
 
     def _submit(self, addressed: Addressed, *, is_replay: bool) -> _Submitted:
-        decoded = decode(addressed, self._max_payload_bytes)
+        decoded = decode(addressed, self._rules.decoders, self._max_payload_bytes)
         outcome = Outcome(count(decoded.readings), decoded.refusals)
         appended = self._batcher.submit(decoded.readings)
         for refusal in outcome.refusals:

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from ingest import decoders
+from ingest.decoders import NATIVE, NUMBERS, Decoders
 from ingest.device_name import DeviceName, is_device_id, is_tenant
 from ingest.reasons import Reason, Rejection
-from ingest.settings import TopicRule
-from runtime.problems import FatalError
 
-_KINDS: Final = tuple(decoders.NATIVE)
+_KINDS: Final = tuple(NATIVE)
 NATIVE_TAILS: Final = (*_KINDS, *(f"{kind}/json" for kind in _KINDS), "json")
 """What follows `drover/v1/{tenant}/{device}/`."""
 
@@ -26,11 +24,12 @@ class Route(NamedTuple):
 class TopicRules:
     """The native topics, and the configured ones. The first rule that matches holds; native topics come first.
 
-    Raises FatalError for a decoder that does not exist.
+    `decoders` has the rules, and a decoder for each.
     """
 
-    def __init__(self, rules: Sequence[TopicRule] = ()) -> None:
-        self._rules: Final = [(rule, rule.filter.split("/"), _decoder(rule)) for rule in rules]
+    def __init__(self, decoders: Decoders) -> None:
+        self.decoders: Final = decoders
+        self._rules: Final = [(rule, rule.filter.split("/"), number) for rule, number in decoders.rules]
 
     @property
     def filters(self) -> tuple[str, ...]:
@@ -47,7 +46,7 @@ class TopicRules:
         if levels[:2] == ["drover", "v1"]:
             if "/".join(levels[4:]) not in NATIVE_TAILS:
                 return Rejection(Reason.UNKNOWN_TOPIC, f"after the device stands one of {', '.join(NATIVE_TAILS)}")
-            return _route(levels[2], levels[3], decoders.NUMBERS[levels[-1]])
+            return _route(levels[2], levels[3], NUMBERS[levels[-1]])
         for rule, filter_levels, decoder in self._rules:
             if _matches(filter_levels, levels):
                 if max(rule.device_levels) >= len(levels) or (rule.tenant_level or 0) >= len(levels):
@@ -64,13 +63,6 @@ class TopicRules:
         levels = topic.decode(errors="replace").split("/")
         named = levels[2] if levels[:2] == ["drover", "v1"] and len(levels) > 2 else ""
         return named if is_tenant(named) else None
-
-
-def _decoder(rule: TopicRule) -> int:
-    if rule.decoder not in decoders.NUMBERS:
-        known = ", ".join(sorted(decoders.NUMBERS))
-        raise FatalError(f"topic rule {rule.filter}: unknown decoder {rule.decoder!r}; known are {known}")
-    return decoders.NUMBERS[rule.decoder]
 
 
 def _route(tenant: str, device_id: str, decoder: int) -> Route | Rejection:

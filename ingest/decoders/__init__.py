@@ -1,38 +1,80 @@
 """Decoders by name: payloads in, readings or a reason out.
 
-The native kinds are decoded in bulk by `native_protobuf.py`. Every other decoder is one function in a file of its own,
-which translates one payload into the native vocabulary: `docs/adding-a-decoder.md`.
+The native kinds are decoded in bulk by `native_protobuf.py`. Every other decoder translates one payload into the native
+vocabulary, in a file of its own: `docs/adding-a-decoder.md`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final
+import difflib
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 
 from drover.telemetry.v1.reading_pb2 import ReadingBatch
 from ingest.decoders import native_json, owntracks
 from ingest.decoders.native_protobuf import PayloadKind
+from ingest.decoders.signature import Decode, MakeDecoder
 from ingest.reasons import Rejection
-
-Decode = Callable[[str, bytes, int], ReadingBatch | Rejection]
-"""`decode(topic, payload, received_at_us)`: readings, or why there are none. Never raises, whatever the bytes."""
+from ingest.settings import TopicRule
+from runtime.problems import FatalError
 
 NATIVE: Final[dict[str, PayloadKind]] = {kind.name.lower(): kind for kind in PayloadKind}
 """By the last level of their topic. Their numbers are those that `native_protobuf.decode_bulk` is told."""
 
-FOREIGN: Final[dict[str, Decode]] = {
+PLAIN: Final[dict[str, Decode]] = {
     "json": native_json.decode,
     "owntracks": owntracks.decode,
 }
-"""One line a format. `TopicRule.decoder` names one of these, or a native kind for native payloads on other topics."""
+"""One line a format that needs no options and remembers nothing: the same function for every rule."""
+
+MADE: Final[dict[str, MakeDecoder]] = {}
+"""One line a format that has options, or remembers: each rule gets a decoder of its own."""
 
 FIRST_FOREIGN: Final = max(PayloadKind) + 1
 
 NUMBERS: Final[dict[str, int]] = {
     **NATIVE,
-    **{name: FIRST_FOREIGN + index for index, name in enumerate(FOREIGN)},
+    **{name: FIRST_FOREIGN + index for index, name in enumerate(PLAIN)},
 }
-"""The small number that topic tables keep instead of the name."""
+"""The small number that topic tables keep instead of the name. Those that are made for a rule come behind."""
 
-BY_INDEX: Final[tuple[Decode, ...]] = tuple(FOREIGN.values())
-"""The foreign decoder of a number, less `FIRST_FOREIGN`."""
+# Topic tables keep the number in a byte.
+_MAX_NUMBER: Final = 255
+
+
+class NumberedRule(NamedTuple):
+    """A topic rule, and the number of its decoder."""
+
+    rule: TopicRule
+    number: int
+
+
+class Decoders:
+    """The foreign decoders of one process, those that rules had made for them included.
+
+    `TopicRule.decoder` names one of PLAIN or MADE, or a native kind for native payloads on other topics. Raises
+    FatalError for a decoder that does not exist, or for options that it does not take.
+    """
+
+    def __init__(self, rules: Sequence[TopicRule] = ()) -> None:
+        self._decoders: Final[list[Decode]] = list(PLAIN.values())
+        self.rules: Final = tuple(NumberedRule(rule, self._number(rule)) for rule in rules)
+        """In the order of configuration."""
+
+    def decode(self, number: int, topic: str, payload: bytes, received_at_us: int) -> ReadingBatch | Rejection:
+        """One foreign payload, by the decoder of that number. Never raises, whatever the bytes."""
+        return self._decoders[number - FIRST_FOREIGN](topic, payload, received_at_us)
+
+    def _number(self, rule: TopicRule) -> int:
+        if rule.decoder in NUMBERS:
+            return NUMBERS[rule.decoder]
+        if rule.decoder not in MADE:
+            known = [*NUMBERS, *MADE]
+            near = difflib.get_close_matches(rule.decoder, known, 1, 0.5)
+            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(known))}"
+            raise FatalError(f"topic rule {rule.filter}: unknown decoder {rule.decoder!r}; {hint}")
+        self._decoders.append(MADE[rule.decoder](rule))
+        number = FIRST_FOREIGN + len(self._decoders) - 1
+        if number > _MAX_NUMBER:
+            raise FatalError(f"topic rule {rule.filter}: too many rules whose decoder is made for them")
+        return number

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from drover.tracking.v1.definition_pb2 import DeviceAnnouncements
 from ingest.batcher import Batcher
 from ingest.dead_letters import DeadLetters, StoredLetter
+from ingest.decoders import Decoders
 from ingest.device_name import DeviceName
 from ingest.messages import from_pairs
 from ingest.partitioning import join
@@ -122,6 +123,7 @@ async def running(
     folder: pathlib.Path,
     log: PartitionedLog,
     *,
+    rules: Sequence[TopicRule] = (),
     auto: AutoProvisioning = NO_AUTO,
     flush_readings: int = 4096,
     queue_readings: int = 262_144,
@@ -140,8 +142,8 @@ async def running(
         queue_readings=queue_readings,
     )
     dead_letters = DeadLetters(engine)
-    rules = TopicRules([OWNTRACKS])
-    pipeline = Pipeline(rules, registry, batcher, dead_letters, max_payload_bytes=max_payload_bytes)
+    topic_rules = TopicRules(Decoders([OWNTRACKS, *rules]))
+    pipeline = Pipeline(topic_rules, registry, batcher, dead_letters, max_payload_bytes=max_payload_bytes)
     try:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(batcher.run())

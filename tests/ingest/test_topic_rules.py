@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest import decoders
+from drover.telemetry.v1.reading_pb2 import ReadingBatch
+from ingest.decoders import MADE, NUMBERS, Decoders
+from ingest.decoders.signature import Decode
 from ingest.device_name import DeviceName
 from ingest.reasons import Reason, Rejection
 from ingest.settings import IngestSettings, TopicRule
@@ -16,19 +18,17 @@ from runtime.problems import FatalError
 from tests.ingest.rig import OWNTRACKS
 
 VENDOR = TopicRule(filter="vendor/+/+/data", decoder="json", device_levels=(2,), tenant_level=1)
-RULES = TopicRules([VENDOR, OWNTRACKS])
+RULES = TopicRules(Decoders([VENDOR, OWNTRACKS]))
 
 
 @pytest.mark.parametrize("kind", ["position", "sensor", "tag", "batch", "json"])
 def test_native_topics(kind: str) -> None:
-    assert RULES.match(f"drover/v1/acme/truck-1/{kind}".encode()) == Route(
-        DeviceName("acme", "truck-1"), decoders.NUMBERS[kind]
-    )
+    assert RULES.match(f"drover/v1/acme/truck-1/{kind}".encode()) == Route(DeviceName("acme", "truck-1"), NUMBERS[kind])
 
 
 @pytest.mark.parametrize("kind", ["position", "sensor", "tag", "batch"])
 def test_native_topics_in_json(kind: str) -> None:
-    route = Route(DeviceName("acme", "truck-1"), decoders.NUMBERS["json"])
+    route = Route(DeviceName("acme", "truck-1"), NUMBERS["json"])
     assert RULES.match(f"drover/v1/acme/truck-1/{kind}/json".encode()) == route
 
 
@@ -41,7 +41,7 @@ def test_native_topics_in_json(kind: str) -> None:
     ],
 )
 def test_mapped_topics(topic: bytes, name: DeviceName, decoder: str) -> None:
-    assert RULES.match(topic) == Route(name, decoders.NUMBERS[decoder])
+    assert RULES.match(topic) == Route(name, NUMBERS[decoder])
 
 
 @pytest.mark.parametrize(
@@ -98,8 +98,34 @@ def test_a_rule_names_one_tenant(more: dict[str, object]) -> None:
 
 
 def test_an_unknown_decoder_is_refused() -> None:
-    with pytest.raises(FatalError, match="unknown decoder 'jsonn'; known are batch, json"):
-        TopicRules([TopicRule(filter="a/b", decoder="jsonn", device_levels=(1,), tenant="acme")])
+    with pytest.raises(FatalError, match="topic rule a/b: unknown decoder 'jsonn'; did you mean json"):
+        Decoders([TopicRule(filter="a/b", decoder="jsonn", device_levels=(1,), tenant="acme")])
+    with pytest.raises(FatalError, match="unknown decoder 'xyz'; known are batch, "):
+        Decoders([TopicRule(filter="a/b", decoder="xyz", device_levels=(1,), tenant="acme")])
+
+
+def test_each_rule_has_a_decoder_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    def make(rule: TopicRule) -> Decode:
+        count = 0
+
+        def decode(topic: str, payload: bytes, received_at_us: int) -> ReadingBatch | Rejection:
+            nonlocal count
+            count += 1
+            return Rejection(Reason.NOT_A_READING, f"{rule.filter} {count}")
+
+        return decode
+
+    monkeypatch.setitem(MADE, "counting", make)
+    first, second = (
+        TopicRule(filter=text, decoder="counting", device_levels=(1,), tenant="acme") for text in ("a/+", "b/+")
+    )
+    decoders = Decoders([first, OWNTRACKS, second])
+    rules = TopicRules(decoders)
+    numbers = [route.decoder for route in map(rules.match, (b"a/x", b"b/x", b"a/y")) if isinstance(route, Route)]
+    details = [decoders.decode(number, "", b"", 0) for number in numbers]
+    assert details == [Rejection(Reason.NOT_A_READING, text) for text in ("a/+ 1", "b/+ 1", "a/+ 2")]
+    with pytest.raises(FatalError, match="topic rule b/\\+: too many rules"):
+        Decoders([second] * 256)
 
 
 def test_rules_from_the_environment() -> None:
