@@ -31,7 +31,7 @@ from runtime.database import create_engine, read
 from runtime.grpc_server import GrpcServer
 from runtime.migrations import migrate
 from runtime.partitioned_log import RedisStreamLog
-from runtime.problems import FatalError
+from runtime.problems import FatalError, Unavailable
 from runtime.process import Stop, run_with_settings
 from runtime.redis_client import AWAY, connect
 from runtime.settings import CommonSettings
@@ -151,7 +151,7 @@ async def _check_redis(client: Redis) -> str | None:
     try:
         await client.ping()
     except AWAY as error:
-        return f"Redis does not answer: {error}"
+        return f"Redis cannot be used: {error}"
     return None
 
 
@@ -159,7 +159,7 @@ async def _check_database(engine: AsyncEngine) -> str | None:
     try:
         async with read(engine) as connection:
             await connection.execute(text("SELECT 1"))
-    except (DBAPIError, OSError) as error:
+    except (Unavailable, DBAPIError, OSError) as error:
         return f"the database does not answer: {error}"
     return None
 

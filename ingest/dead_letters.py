@@ -148,7 +148,7 @@ class DeadLetters:
         while True:
             try:
                 await self.prune(time.time_ns() // 1000)
-            except (OperationalError, InterfaceError, OSError) as error:
+            except (Unavailable, OperationalError, InterfaceError, OSError) as error:
                 log.warning("dead letters are not pruned", error=str(error))
             await asyncio.sleep(every_s)
 
@@ -210,7 +210,7 @@ class DeadLetters:
                     for start in range(0, len(letters), _MAX_ROWS):
                         rows = [_row(letter) for letter in letters[start : start + _MAX_ROWS]]
                         await connection.execute(insert(dead_letters), rows)
-            except (OperationalError, InterfaceError, OSError) as error:
+            except (Unavailable, OperationalError, InterfaceError, OSError) as error:
                 self.wrong = f"dead letters cannot be written: {error}"
                 log.warning("dead letters cannot be written, trying again", error=str(error), pause_s=pause_s)
                 if self._closing.is_set():

@@ -108,7 +108,7 @@ class Registry:
         while True:
             try:
                 found = await self._resolve(names)
-            except (OperationalError, InterfaceError, OSError) as error:
+            except (Unavailable, OperationalError, InterfaceError, OSError) as error:
                 self.wrong = f"the register of devices does not answer: {error}"
                 log.warning("the register does not answer, trying again", error=str(error), pause_s=pause_s)
             else:

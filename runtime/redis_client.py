@@ -8,28 +8,47 @@ from typing import Any, Final
 import redis.asyncio as redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
-from redis.exceptions import BusyLoadingError
+from redis.exceptions import BusyLoadingError, MasterDownError, OutOfMemoryError, ReadOnlyError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-AWAY: Final = (RedisConnectionError, RedisTimeoutError, BusyLoadingError, OSError)
-"""What the client raises while the server cannot be reached or is loading; trying again may help."""
+
+class RefusedError(ResponseError):
+    """The server answers, and takes no writes: its disk or its memory is full, or it is no master. In its own words."""
 
 
-class _HeedsCancellation:
-    """Sends under `asyncio.timeout`. redis-py sends under `asyncio.wait_for`, which before Python 3.12 can swallow a
-    cancellation that comes just as the bytes are out: the task would run on, and its process would never end.
-    """
+AWAY: Final = (RedisConnectionError, RedisTimeoutError, BusyLoadingError, RefusedError, OSError)
+"""What the client raises while the server cannot be reached, is loading, or refuses; trying again may help."""
+
+_REFUSALS: Final = (OutOfMemoryError, ReadOnlyError, MasterDownError)
+_REFUSAL_CODES: Final = ("MISCONF ", "OOM ", "READONLY ", "NOREPLICAS ")
+"""As they stand also in the middle of what a script says that failed for one of them."""
+
+
+class _Connection:
+    """Mixed into redis-py's."""
 
     socket_timeout: float | None
 
     async def send_packed_command(self, command: Any, check_health: bool = True) -> None:  # noqa: FBT001, FBT002
+        """Sends under `asyncio.timeout`. redis-py sends under `asyncio.wait_for`, which before Python 3.12 can swallow
+        a cancellation that comes just as the bytes are out: the task would run on, and its process would never end.
+        """
         timeout_s, self.socket_timeout = self.socket_timeout, None
         try:
             async with asyncio.timeout(timeout_s):
                 await super().send_packed_command(command, check_health)  # type: ignore[misc]
         finally:
             self.socket_timeout = timeout_s
+
+    async def read_response(self, *arguments: Any, **named: Any) -> Any:
+        """Raises RefusedError for what time or a person may mend."""
+        try:
+            return await super().read_response(*arguments, **named)  # type: ignore[misc]
+        except ResponseError as error:
+            if isinstance(error, _REFUSALS) or any(code in str(error) for code in _REFUSAL_CODES):
+                raise RefusedError(str(error)) from error
+            raise
 
 
 def connect(url: str, *, max_connections: int = 32) -> redis.Redis:
@@ -45,7 +64,7 @@ def connect(url: str, *, max_connections: int = 32) -> redis.Redis:
         retry=Retry(ExponentialBackoff(cap=0.5, base=0.02), 0),
         decode_responses=False,
     )
-    pool.connection_class = type("Connection", (_HeedsCancellation, pool.connection_class), {})
+    pool.connection_class = type("Connection", (_Connection, pool.connection_class), {})
     return redis.Redis.from_pool(pool)
 
 

@@ -129,7 +129,7 @@ async def main(stop: Stop, common: CommonSettings, settings: TrackingSettings) -
         )
 
         async def log_answers() -> str | None:
-            return fold.trouble
+            return fold.trouble or event_sink.trouble
 
         async def database_answers() -> str | None:
             try:
@@ -139,7 +139,14 @@ async def main(stop: Stop, common: CommonSettings, settings: TrackingSettings) -
                 return str(error)
             return history_sink.trouble
 
-        checks: Mapping[str, Check] = {"log": log_answers, "database": database_answers}
+        async def snapshots_are_written() -> str | None:
+            return rounds.trouble
+
+        checks: Mapping[str, Check] = {
+            "log": log_answers,
+            "database": database_answers,
+            "snapshots": snapshots_are_written,
+        }
         server = GrpcServer(
             settings.grpc_address,
             keys.verifier,

@@ -95,6 +95,8 @@ class EventSink:
         self._max_length = max_length
         self._markers: dict[int, Marker] = {}
         self._script = client.register_script(_SCRIPT)
+        self.trouble: str | None = None
+        """Why events do not go out now; None when they do."""
 
     async def load(self, partitions: int) -> Mapping[int, Marker]:
         """Reads how far each partition has come."""
@@ -141,6 +143,7 @@ class EventSink:
                     await self._script(keys=[marker_key(partition), STREAM], args=arguments)
                 except AWAY as error:
                     # Whether it was done is unknown: the script sees by the marker, and then does nothing.
+                    self.trouble = f"Redis takes no events: {error}"
                     log.warning("events wait for Redis", partition=partition, error=str(error))
                     await asyncio.sleep(RETRY_S)
                 except redis.ResponseError as error:
@@ -152,6 +155,7 @@ class EventSink:
                     ) from error
                 else:
                     break
+        self.trouble = None
         self._markers[partition] = marker
         for event in events:
             PUBLISHED.labels(event.core.kind.value).inc()

@@ -75,6 +75,8 @@ class SnapshotRounds:
         }
         self._waiting: dict[int, Snapshot] = {}
         self._writing: asyncio.Task[None] | None = None
+        self.trouble: str | None = None
+        """Why the last snapshot was not written; None when it was."""
 
     def folded(self, partition: int, entries: int) -> None:
         """So many entries more."""
@@ -125,7 +127,14 @@ class SnapshotRounds:
         self._taken_s[number] = time.monotonic()
 
     async def _write(self, snapshot: Snapshot) -> None:
-        await asyncio.to_thread(self._folder.write, snapshot)
+        try:
+            await asyncio.to_thread(self._folder.write, snapshot)
+        except OSError as error:
+            # A full disk. The ones before it stand, and so does the log behind them: nothing is lost by waiting.
+            self.trouble = f"snapshots cannot be written: {error}"
+            log.warning("snapshot not written", partition=snapshot.partition, error=str(error))
+            return
+        self.trouble = None
         oldest = await asyncio.to_thread(self._folder.oldest_offset, snapshot.partition)
         if oldest is None:
             return

@@ -80,13 +80,18 @@ class SnapshotFolder:
             raise FatalError(f"cannot make the folder {folder}: {error.strerror}") from error
 
     def write(self, snapshot: Snapshot) -> None:
-        """Adds a snapshot, durably, and lets go of those before the last two."""
+        """Adds a snapshot, durably, and lets go of those before the last two. Raises OSError, and then adds nothing."""
         path = self._folder / f"{snapshot.partition}-{snapshot.offset}.snapshot"
         draft = path.with_suffix(".draft")
-        with draft.open("wb") as file:
-            file.writelines(encode(snapshot))
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with draft.open("wb") as file:
+                file.writelines(encode(snapshot))
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError:
+            # A full disk is not to be filled with what did not fit.
+            draft.unlink(missing_ok=True)
+            raise
         draft.replace(path)
         folder = os.open(self._folder, os.O_RDONLY)
         try:

@@ -128,8 +128,9 @@ async def running(
     flush_readings: int = 4096,
     queue_readings: int = 262_144,
     max_payload_bytes: int = 1024 * 1024,
+    url: str = "",
 ) -> AsyncIterator[Rig]:
-    url = f"sqlite+aiosqlite:///{folder / 'ingest.db'}"
+    url = url or f"sqlite+aiosqlite:///{folder / 'ingest.db'}"
     await migrate(url, "ingest")
     engine = create_engine(url)
     registry = Registry(engine, auto)

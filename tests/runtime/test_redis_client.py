@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from redis.exceptions import ResponseError
 
 from runtime import redis_client
+from tests.servers.redis import RedisServer
 
 pytestmark = pytest.mark.server
 
@@ -26,6 +28,32 @@ async def test_a_cancellation_is_never_swallowed(redis_url: str) -> None:
             task.cancel()
             done, _ = await asyncio.wait({task}, timeout=2)
             assert done, f"cancelled after {number % 30} turns of the loop, it runs on"
+
+
+@pytest.mark.parametrize("way", ["plain", "transaction", "script"])
+async def test_a_full_server_is_one_to_wait_for(redis_server: RedisServer, redis_url: str, way: str) -> None:
+    async with redis_client.connect(redis_url) as client:
+
+        async def write() -> object:
+            if way == "script":
+                return await client.eval("return redis.call('XADD', KEYS[1], '*', 'k', 'v')", 1, "full")
+            if way == "plain":
+                return await client.xadd("full", {"k": "v"})
+            pipeline = client.pipeline(transaction=True)
+            pipeline.xadd("full", {"k": "v"})
+            return await pipeline.execute()
+
+        redis_server.command_line("CONFIG SET maxmemory 1")
+        try:
+            with pytest.raises(redis_client.RefusedError, match=r"maxmemory|OOM"):
+                await write()
+        finally:
+            redis_server.command_line("CONFIG SET maxmemory 0")
+        assert await client.xlen("full") == 0
+        await write()
+        with pytest.raises(ResponseError, match="WRONGTYPE") as error:
+            await client.incr("full")
+        assert not isinstance(error.value, redis_client.AWAY)
 
 
 async def test_blocking_reads_outlast_idle_times(redis_url: str) -> None:

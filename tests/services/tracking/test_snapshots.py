@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pathlib
+import resource
 
 import pytest
 
@@ -23,6 +24,21 @@ def test_the_last_two_are_kept_newest_first(tmp_path: pathlib.Path):
     assert folder.read(0) == [Snapshot(0, "10-2", "10-1/3", b"more"), Snapshot(0, "10-0", "", b"ten")]
     assert folder.oldest_offset(0) == "10-0"
     assert offsets(folder, 1) == ["3-0"]
+
+
+def test_on_a_full_disk_nothing_changes(tmp_path: pathlib.Path):
+    folder = SnapshotFolder(tmp_path)
+    folder.write(Snapshot(0, "9-0", "", b"nine"))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200, limits[1]))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            folder.write(Snapshot(0, "10-0", "", bytes(1000)))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [path.name for path in tmp_path.iterdir()] == ["0-9-0.snapshot"]
+    folder.write(Snapshot(0, "11-0", "", bytes(1000)))
+    assert offsets(folder) == ["11-0", "9-0"]
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "empty", "foreign", "header"])
