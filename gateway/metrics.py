@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runtime.metrics import LATENCY_BUCKETS_S, LATENESS_BUCKETS_S, Counter, Gauge, Histogram
+from runtime.metrics import LATENCY_BUCKETS_S, LATENESS_BUCKETS_S, BulkHistogram, Counter, Gauge, Histogram
 
 REQUEST_SECONDS = Histogram(
     "drover_gateway_request_seconds",
@@ -28,6 +28,11 @@ PUBSUB_LAG_SECONDS = Histogram(
     "drover_gateway_pubsub_lag_seconds",
     "From ingest receiving the newest fix of a live frame to the gateway hearing of it.",
     buckets=(0.005, 0.01, 0.025, *LATENESS_BUCKETS_S),
+)
+LATENESS_SECONDS = BulkHistogram(
+    "drover_gateway_position_lateness_seconds",
+    "Age of live positions, by the device's clock, when the gateway hears of them.",
+    (0.005, 0.01, 0.025, 0.05, *LATENESS_BUCKETS_S),
 )
 PUBSUB_MESSAGES = Counter("drover_gateway_pubsub_messages_total", "Pub/sub messages heard, by topic.", ("topic",))
 PUBSUB_DAMAGED = Counter("drover_gateway_pubsub_damaged_total", "Pub/sub messages that could not be read.", ("topic",))

@@ -14,12 +14,13 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from ingest.batcher import Batcher
+from ingest.broker_trial import try_queue
 from ingest.dead_letters import DeadLetters
 from ingest.dead_letters_api import DeadLettersService
 from ingest.decoders import Decoders
 from ingest.grpc_intake import GrpcIntake
 from ingest.grpc_source import GrpcSource
-from ingest.mqtt_source import Broker, MqttOptions, MqttSource
+from ingest.mqtt_source import Broker, MqttOptions, MqttSource, Version
 from ingest.pipeline import Pipeline
 from ingest.registry import AutoProvisioning, Registry
 from ingest.registry_api import DeviceRegistryService
@@ -28,6 +29,7 @@ from ingest.topic_rules import TopicRules
 from ingest.warm_up import warm_up
 from runtime import probe
 from runtime.database import create_engine, read
+from runtime.durability import database_losses, log_losses, redis_losses
 from runtime.grpc_server import GrpcServer
 from runtime.migrations import migrate
 from runtime.partitioned_log import RedisStreamLog
@@ -60,6 +62,7 @@ async def serve(stop: Stop, common: CommonSettings, settings: IngestSettings) ->
             if not await _redis_answers(client, stop):
                 return
             await partitioned_log.check_partitions()
+            log_losses([*await redis_losses(client), await database_losses(engine, "ingest database")])
             auto = AutoProvisioning(settings.auto_provision, frozenset(settings.auto_provision_tenants))
             registry = Registry(engine, auto)
             batcher = Batcher(
@@ -99,6 +102,9 @@ async def serve(stop: Stop, common: CommonSettings, settings: IngestSettings) ->
                     GrpcServer(settings.grpc_address, keys.verifier, services, grace_s=settings.drain_s),
                 ):
                     reading = [tasks.create_task(source.run(stop)) for source in mqtt_sources]
+                    trial = tasks.create_task(
+                        _try_brokers(brokers if settings.mqtt_trial else [], settings.mqtt_version)
+                    )
                     log.info("ready", grpc=settings.grpc_address, brokers=[broker.host for broker in brokers])
                     await stop.wait()
                     impatience = tasks.create_task(_give_up(settings.drain_s, registry, batcher, dead_letters))
@@ -106,10 +112,19 @@ async def serve(stop: Stop, common: CommonSettings, settings: IngestSettings) ->
                     await asyncio.gather(*reading)
                 impatience.cancel()
                 pruning.cancel()
+                trial.cancel()
                 batcher.close()
                 dead_letters.close()
     finally:
         await engine.dispose()
+
+
+async def _try_brokers(brokers: Sequence[Broker], version: Version) -> None:
+    """Says loudly where a broker drops what it should keep; one that cannot be tried is the source's to speak of."""
+    for broker in brokers:
+        finding = await try_queue(broker, version)
+        if finding.level == "fail":
+            log_losses([finding])
 
 
 async def _redis_answers(client: Redis, stop: Stop) -> bool:

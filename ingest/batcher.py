@@ -22,7 +22,7 @@ from drover.tracking.v1.definition_pb2 import DeviceAnnounced, DeviceAnnouncemen
 from ingest.fault_points import reach
 from ingest.partitioning import join, split
 from ingest.registry import Device
-from runtime.metrics import LATENCY_BUCKETS_S, Counter, Gauge, Histogram
+from runtime.metrics import LATENCY_BUCKETS_S, LATENESS_BUCKETS_S, BulkHistogram, Counter, Gauge, Histogram
 from runtime.partitioned_log import Append, PartitionedLog
 from runtime.problems import Unavailable
 from runtime.redis_client import AWAY
@@ -36,6 +36,9 @@ _QUEUED: Final = Gauge("drover_ingest_queue_readings", "Readings that wait for t
 _APPEND_S: Final = Histogram("drover_ingest_append_seconds", "One append.", buckets=LATENCY_BUCKETS_S)
 _LAG_S: Final = Histogram(
     "drover_ingest_lag_seconds", "From receipt to the log, the oldest reading of an append.", buckets=LATENCY_BUCKETS_S
+)
+_LATENESS_S: Final = BulkHistogram(
+    "drover_ingest_lateness_seconds", "Age of readings, by the device's clock, when in the log.", LATENESS_BUCKETS_S
 )
 _FLUSH: Final = Histogram("drover_ingest_flush_readings", "Readings in an append.", buckets=[4**n for n in range(9)])
 
@@ -250,7 +253,10 @@ class Batcher:
     def _observe(self, readings: Readings, batch: Sequence[_Waiting]) -> None:
         received = (readings.positions.received_at_us, readings.sensors.received_at_us, readings.tags.received_at_us)
         oldest_us = min(int(column.min()) for column in received if len(column))
-        _LAG_S.observe(max(0.0, time.time() - oldest_us / 1e6))
+        now_s = time.time()
+        _LAG_S.observe(max(0.0, now_s - oldest_us / 1e6))
+        for columns in (readings.positions, readings.sensors, readings.tags):
+            _LATENESS_S.observe(now_s - columns.observed_at_us / 1e6)
         _FLUSH.observe(sum(waiting.size for waiting in batch))
         for name, column in zip(("position", "sensor", "tag"), received, strict=True):
             _APPENDED.labels(name).inc(len(column))

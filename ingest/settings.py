@@ -61,6 +61,9 @@ class IngestSettings(Settings):
     mqtt_session_expiry_s: int = Field(
         7 * 86_400, ge=0, description="How long the broker keeps the session while ingest is away."
     )
+    mqtt_trial: bool = Field(
+        True, description="Whether to try at start, with messages below drover/doctor, that the broker drops nothing."
+    )
     mqtt_high_water_messages: int = Field(
         100_000, ge=1, description="Messages in flight at which reading from a broker pauses."
     )

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import importlib.util
 import json
 import os
 import pathlib
 import shutil
 import urllib.parse
-from collections.abc import AsyncIterator
-from typing import Any, Literal
+from typing import Annotated, Final
 
-import redis.asyncio as redis
 import sqlalchemy
 import typer
 from rich.console import Console
 
 from gateway.settings import GatewaySettings
+from ingest import mosquitto_config
+from ingest.broker_trial import try_queue
+from ingest.mqtt_source import Broker, Version
 from ingest.settings import IngestSettings
 from runtime import redis_client
 from runtime.database import create_engine
+from runtime.durability import Finding, database_losses, redis_losses
 from runtime.problems import FatalError
 from runtime.settings import CommonSettings
 from services.shipment.settings import ShipmentSettings
@@ -31,25 +32,27 @@ from stack.embedded import program
 from stack.options import DEFAULT_DATA_DIR, AsJson, ConfigFile, DataDir
 from stack.settings import load_all
 
-Level = Literal["ok", "warn", "fail"]
-
 FREE_BYTES_WANTED = 2 * 1024**3
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Finding:
-    """What was found about one thing."""
+_HERE: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
-    level: Level
-    what: str
-    text: str
+MosquittoConf = Annotated[
+    pathlib.Path | None,
+    typer.Option(help="Configuration file of the broker, where it cannot be found by itself.", show_default=False),
+]
 
 
-def command(data_dir: DataDir = DEFAULT_DATA_DIR, config: ConfigFile = None, as_json: AsJson = False) -> None:
+def command(
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+    mosquitto_conf: MosquittoConf = None,
+) -> None:
     """Check this installation: parts, servers, and what a crash could lose. Exit code 1 when something fails."""
-    findings = asyncio.run(_examine(data_dir, config))
+    findings = asyncio.run(_examine(data_dir, config, mosquitto_conf))
     if as_json:
-        print(json.dumps([dataclasses.asdict(finding) for finding in findings]))
+        print(json.dumps([finding._asdict() for finding in findings]))
     else:
         console = Console(highlight=False)
         marks = {"ok": "[green]ok  [/green]", "warn": "[yellow]warn[/yellow]", "fail": "[red]fail[/red]"}
@@ -59,7 +62,9 @@ def command(data_dir: DataDir = DEFAULT_DATA_DIR, config: ConfigFile = None, as_
         raise typer.Exit(1)
 
 
-async def _examine(data_dir: pathlib.Path, config: pathlib.Path | None) -> list[Finding]:
+async def _examine(
+    data_dir: pathlib.Path, config: pathlib.Path | None, mosquitto_conf: pathlib.Path | None
+) -> list[Finding]:
     loaded = load_all(config)
     common, ingest = loaded["common"], loaded["ingest"]
     tracking, shipment, gateway = loaded["tracking"], loaded["shipment"], loaded["gateway"]
@@ -77,10 +82,9 @@ async def _examine(data_dir: pathlib.Path, config: pathlib.Path | None) -> list[
         redis_url, brokers, http = addresses.redis_url, [addresses.mqtt_url], f"127.0.0.1:{addresses.http}"
     except FatalError:
         pass  # no embedded stack on this folder: the settings say where the servers are
-    findings = [*_parts(), *_folder(data_dir)]
-    findings += [finding async for finding in _redis(redis_url)]
+    findings = [*_parts(), *_folder(data_dir), *await _redis(redis_url)]
     for url in brokers:
-        findings += await _broker(url)
+        findings += await _broker(url, ingest.mqtt_version, mosquitto_conf)
     for name, url in (
         ("ingest", ingest.database(common)),
         ("tracking", tracking.database(common)),
@@ -122,75 +126,43 @@ def _folder(data_dir: pathlib.Path) -> list[Finding]:
     return [Finding("ok" if free > FREE_BYTES_WANTED else "warn", "data folder", text)]
 
 
-async def _redis(url: str) -> AsyncIterator[Finding]:
+async def _redis(url: str) -> list[Finding]:
     shown = urllib.parse.urlsplit(url)
     where = f"{shown.hostname}:{shown.port or 6379}"
     async with redis_client.connect(url) as client:
         try:
-            await client.ping()
-            settings: dict[str, Any] = {
-                key.decode() if isinstance(key, bytes) else str(key): value.decode()
-                if isinstance(value, bytes)
-                else value
-                for pattern in ("appendonly", "appendfsync", "maxmemory*")
-                for key, value in (await client.config_get(pattern)).items()
-            }
-            state: dict[str, Any] = await client.info("persistence")
-        except redis.ResponseError as error:
-            yield Finding("warn", "redis", f"{where} answers, but its settings cannot be read: {error}")
-            return
+            return [Finding("ok", "redis", f"{where} answers"), *await redis_losses(client)]
         except redis_client.AWAY:
-            yield Finding("fail", "redis", f"{where} does not answer")
-            return
-    yield Finding("ok", "redis", f"{where} answers")
-    if settings.get("appendonly") != "yes":
-        yield Finding("fail", "redis", "a crash loses the telemetry log: set `appendonly yes`")
-    elif state.get("aof_last_write_status") != "ok":
-        yield Finding("fail", "redis", "the append-only file cannot be written: look at its disk")
-    elif settings.get("appendfsync") == "always":
-        yield Finding("ok", "redis", "every append is on disk before it is acknowledged")
-    else:
-        text = "a power cut or a crash of Redis can lose two seconds of the log: set `appendfsync always`"
-        yield Finding("warn", "redis", text)
-    if settings.get("maxmemory", "0") != "0" and settings.get("maxmemory-policy") != "noeviction":
-        yield Finding("fail", "redis", "full memory would drop log entries: set `maxmemory-policy noeviction`")
+            return [Finding("fail", "redis", f"{where} does not answer")]
 
 
-async def _broker(url: str) -> list[Finding]:
-    parts = urllib.parse.urlsplit(url)
-    where = f"{parts.hostname}:{parts.port or 1883}"
+async def _broker(url: str, version: Version, config: pathlib.Path | None) -> list[Finding]:
+    broker = Broker.from_url(url)
+    where = f"{broker.host}:{broker.port}"
     try:
         async with asyncio.timeout(3):
-            _, writer = await asyncio.open_connection(parts.hostname, parts.port or 1883)
+            _, writer = await asyncio.open_connection(broker.host, broker.port)
             writer.close()
     except (OSError, TimeoutError):
         return [Finding("fail", "mqtt", f"{where} does not answer")]
-    return [Finding("ok", "mqtt", f"{where} answers")]
+    found = [Finding("ok", "mqtt", f"{where} answers"), await try_queue(broker, version)]
+    if config is None and broker.host in _HERE:
+        config = mosquitto_config.find_config(broker.port)
+    if config is not None:
+        return [*found, *mosquitto_config.losses(config)]
+    text = f"{where}: whether a restart of it loses messages cannot be seen from here"
+    return [*found, Finding("warn", "mqtt", f"{text}; for Mosquitto, name its file with --mosquitto-conf")]
 
 
 async def _database(name: str, url: str) -> Finding:
     parsed = sqlalchemy.make_url(url)
-    shown = parsed.render_as_string(hide_password=True)
     if parsed.get_backend_name() == "sqlite" and parsed.database and not os.path.exists(parsed.database):  # noqa: ASYNC240, PTH110
         return Finding("ok", f"{name} database", f"{parsed.database} will be made at the first start")
     engine = create_engine(url)
     try:
-        async with engine.connect() as connection:
-            if engine.dialect.name == "sqlite":
-                level = (await connection.execute(sqlalchemy.text("PRAGMA synchronous"))).scalar_one()
-                sound = level >= 2
-                cure = "synchronous is below FULL"
-            else:
-                row = await connection.execute(sqlalchemy.text("SELECT @@innodb_flush_log_at_trx_commit"))
-                sound = row.scalar_one() == 1
-                cure = "set innodb_flush_log_at_trx_commit = 1"
-    except (sqlalchemy.exc.SQLAlchemyError, OSError) as error:
-        return Finding("fail", f"{name} database", f"{shown}: {str(error).splitlines()[0]}")
+        return await database_losses(engine, f"{name} database")
     finally:
         await engine.dispose()
-    if sound:
-        return Finding("ok", f"{name} database", f"{shown}: what is committed is on disk")
-    return Finding("warn", f"{name} database", f"{shown}: a power cut loses the last commits: {cure}")
 
 
 async def _gateway(address: str) -> Finding:

@@ -138,7 +138,9 @@ class Hub:
     def _hear_positions(self, columns: live_frame.LiveColumns) -> None:
         if not len(columns.device):
             return
-        metrics.PUBSUB_LAG_SECONDS.observe(max(0.0, time.time() - int(columns.received_at_us.max()) / 1e6))
+        now_s = time.time()
+        metrics.PUBSUB_LAG_SECONDS.observe(max(0.0, now_s - int(columns.received_at_us.max()) / 1e6))
+        metrics.LATENESS_SECONDS.observe(now_s - columns.observed_at_us / 1e6)
         tenants, rows = self._index.find(columns.device)
         for number in np.unique(tenants).tolist():
             if number == FOREIGN:

@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from runtime import grpc_client, probe, redis_client
 from runtime.database import create_engine, read
+from runtime.durability import database_losses, log_losses
 from runtime.event_stream import EventConsumer
 from runtime.grpc_server import GrpcServer
 from runtime.migrations import migrate
@@ -74,6 +75,7 @@ async def wired(common: CommonSettings, settings: ShipmentSettings) -> AsyncIter
 async def serve(stop: Stop, common: CommonSettings, settings: ShipmentSettings) -> None:
     """Runs until asked to stop. Redis and the tracking service may come later; the database must be there."""
     async with wired(common, settings) as parts:
+        log_losses([await database_losses(parts.engine, "shipment database")])
 
         async def redis_answers() -> str | None:
             return await _redis_trouble(parts.client)

@@ -13,6 +13,7 @@ from sqlalchemy import text
 from drover.api.tracking.v1 import tracking_service_pb2_grpc as pb_grpc
 from runtime import process, redis_client
 from runtime.database import create_engine, read
+from runtime.durability import database_losses, log_losses, redis_losses
 from runtime.grpc_server import GrpcServer
 from runtime.migrations import migrate
 from runtime.partitioned_log import RedisStreamLog
@@ -61,6 +62,7 @@ async def main(stop: Stop, common: CommonSettings, settings: TrackingSettings) -
     telemetry = RedisStreamLog(client, common.partitions)
     await telemetry.check_partitions()
     database, writer = create_engine(url), create_engine(history_url(url))
+    log_losses([*await redis_losses(client), await database_losses(database, "tracking database")])
     engine_thread = ThreadPoolExecutor(1, "engine")
     rows_thread = ThreadPoolExecutor(1, "rows")
     try:
