@@ -2,7 +2,8 @@
 
 Names are the protos'. A time becomes an RFC 3339 string in UTC with microseconds, and its name loses the unit:
 `observed_at_us` is `observed_at`, `planned_arrival_us` is `planned_arrival_at`. Durations stay integers of
-microseconds under their own name. Enums lose their prefix and are lower case. What a device left out is null.
+microseconds under their own name. Enums lose their prefix and are lower case. What a device left out is null. An EPC is
+upper-case hex, and `epc_uri` beside it its GS1 pure identity, null where it has none.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from starlette.responses import Response
 from drover.api.tracking.v1.tracking_service_pb2 import LatestPosition, TrackPoint
 from drover.tracking.v1 import event_pb2
 from drover.tracking.v1.event_pb2 import Severity, TrackingEvent
+from tracking_core import epc
 
 Json = dict[str, Any]
 
@@ -84,8 +86,6 @@ def _scalar(field: FieldDescriptor) -> tuple[str, Callable[[Any], Any]]:
     if field.name in _TIMES:
         return _TIMES[field.name], time_text
     if field.type == FieldDescriptor.TYPE_BYTES:
-        if field.name == "epc":
-            return "epc", lambda value: value.hex().upper()
         return field.name + "_base64", lambda value: base64.b64encode(value).decode()
     if field.type == FieldDescriptor.TYPE_ENUM:
         descriptor = field.enum_type
@@ -111,6 +111,8 @@ def _oneof(field: FieldDescriptor) -> str | None:
 def _writer(field: FieldDescriptor) -> Callable[[Any, Json], None]:
     name, write = _scalar(field)
     source = field.name
+    if source == "epc":
+        return _write_epc
     if field.is_repeated:
 
         def repeated(message: Any, json: Json) -> None:
@@ -135,6 +137,11 @@ def _writer(field: FieldDescriptor) -> Callable[[Any, Json], None]:
         json[name] = write(getattr(message, source))
 
     return plain
+
+
+def _write_epc(message: Any, json: Json) -> None:
+    json["epc"] = message.epc.hex().upper()
+    json["epc_uri"] = epc.uri_of(message.epc)
 
 
 def view(message: Message) -> Json:

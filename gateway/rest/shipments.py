@@ -154,6 +154,7 @@ class HandlingUnitView(Shown):
     """A unit and where it was last read."""
 
     epc: str
+    epc_uri: str | None
     name: str
     last_reader_id: str
     last_seen_at: TimeText | None

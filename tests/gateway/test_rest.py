@@ -14,6 +14,7 @@ from drover.tracking.v1.event_pb2 import (
     GeofenceEntered,
     Severity,
     TagArrived,
+    TagDeparted,
     TrackingEvent,
 )
 from gateway.rest.dead_letters import DeadLetterView, ReplayView
@@ -252,7 +253,9 @@ async def test_shipments(gateway: Gateway) -> None:
     assert shipment["stops"][0]["planned_arrival_at"] == "2022-01-03T12:00:00.000000Z"
     assert shipment["stops"][1]["planned_arrival_at"] is None
     assert shipment["limits"][0]["quantity"] == "temperature_celsius"
-    assert shipment["handling_units"][0]["epc"] == "3034257BF7194E4000001A85"
+    (unit,) = shipment["handling_units"]
+    assert unit["epc"] == "3034257BF7194E4000001A85"
+    assert unit["epc_uri"] == "urn:epc:id:sgtin:0614141.812345.6789"
     assert await get(gateway, "/v1/shipments/s-1", ShipmentView) == shipment
     for query, count in (
         ("", 1),
@@ -287,6 +290,7 @@ def _event(number: int, **kind: Any) -> TrackingEvent:
 
 async def test_events(gateway: Gateway) -> None:
     gateway.world.events["acme"] = [
+        _event(4, tag_departed=TagDeparted(epc=bytes.fromhex("317A7202CC164BA20B000000"), antenna=1)),
         _event(3, tag_arrived=TagArrived(epc=b"\x00\x30", antenna=2)),
         _event(
             2,
@@ -295,13 +299,16 @@ async def test_events(gateway: Gateway) -> None:
         _event(1, geofence_entered=GeofenceEntered(fence_id="yard", fence_version=3, fence_name="Yard")),
     ]
     items = (await get(gateway, "/v1/events", Page[EventView]))["items"]
-    assert [item["kind"] for item in items] == ["tag_arrived", "excursion_closed", "geofence_entered"]
-    assert items[0]["details"] == {"epc": "0030", "antenna": 2}
-    assert items[1]["details"] == {
+    assert [item["kind"] for item in items] == ["tag_departed", "tag_arrived", "excursion_closed", "geofence_entered"]
+    assert items[0]["details"] == {
+        "epc": "317A7202CC164BA20B000000", "epc_uri": "urn:epc:id:sscc:641035.51913662987", "antenna": 1,
+    }  # fmt: skip
+    assert items[1]["details"] == {"epc": "0030", "epc_uri": None, "antenna": 2}
+    assert items[2]["details"] == {
         "limit_id": "cold", "quantity": "temperature_celsius", "probe": 0, "value": 7.5, "worst_value": 9.0,
         "opened_at": "2022-01-03T00:00:00.000000Z",
     }  # fmt: skip
-    assert items[2] == {
+    assert items[3] == {
         "event_id": "e1", "tenant": "acme", "device_id": "truck-1", "device_number": 1,
         "observed_at": "2022-01-03T00:00:00.000001Z", "confirmed_at": "2022-01-03T00:00:00.000001Z",
         "cause": "movement", "revision": 0, "assumed": False, "severity": "info", "alert": True,
@@ -312,7 +319,7 @@ async def test_events(gateway: Gateway) -> None:
         ("alerts=true", ["e1"]),
         ("kind=tag_arrived", ["e3"]),
         ("device_id=truck-2", []),
-        ("from=2022-01-03T00:00:00.000002Z", ["e3", "e2"]),
+        ("from=2022-01-03T00:00:00.000002Z", ["e4", "e3", "e2"]),
         ("until=2022-01-03T00:00:00.000002Z", ["e1"]),
     ):
         page = await get(gateway, f"/v1/events?{query}", Page[EventView])

@@ -85,6 +85,12 @@ function reading(details: Readonly<Record<string, unknown>>, field: string): str
   return QUANTITIES[quantity]?.(value) ?? `${quantity.replaceAll("_", " ")} ${Number(value.toPrecision(4))}`;
 }
 
+/** "sgtin 0614141.812345.6789" for a tag with a GS1 identity, else its bytes. */
+function tag(details: Readonly<Record<string, unknown>>): string {
+  const uri = String(details.epc_uri ?? "");
+  return uri ? uri.replace("urn:epc:id:", "").replace(":", " ") : String(details.epc ?? "");
+}
+
 /** What happened, without who: "entered Harbour". */
 export function describe(event: TrackingEvent): string {
   const { details } = event;
@@ -94,8 +100,8 @@ export function describe(event: TrackingEvent): string {
     case "geofence_exited": return `left ${fence}`;
     case "excursion_opened": return `out of limits: ${reading(details, "value")}`;
     case "excursion_closed": return `back within limits: ${reading(details, "value")}`;
-    case "tag_arrived": return `read tag ${String(details.epc ?? "")}`;
-    case "tag_departed": return `lost tag ${String(details.epc ?? "")}`;
+    case "tag_arrived": return `read tag ${tag(details)}`;
+    case "tag_departed": return `lost tag ${tag(details)}`;
     default: return event.kind.replaceAll("_", " ");
   }
 }
