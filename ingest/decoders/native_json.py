@@ -17,6 +17,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from drover.telemetry.v1.reading_pb2 import Position, Quantity, ReadingBatch, SensorSample, TagRead
+from ingest.decoders.json_refusal import JSON_ERRORS, refusal
 from ingest.reasons import Reason, Rejection
 
 _Time = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
@@ -108,15 +109,8 @@ def decode(topic: str, payload: bytes, received_at_us: int) -> ReadingBatch | Re
             sensors=[_sensor(each) for each in batch.sensors],
             tags=[_tag(each) for each in batch.tags],
         )
-    except msgspec.ValidationError as error:
-        # msgspec tells these two apart from a wrong type in words only.
-        detail = str(error)
-        if detail.startswith("Object missing required field"):
-            return Rejection(Reason.MISSING_FIELD, detail)
-        in_range = detail.startswith(("Expected `int` >=", "Expected `int` <="))
-        return Rejection(Reason.VALUE_OUT_OF_RANGE if in_range else Reason.MALFORMED, detail)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        return Rejection(Reason.MALFORMED, str(error))
+    except JSON_ERRORS as error:
+        return refusal(error)
     except _Refused as refused:
         return refused.rejection
     if not (readings.positions or readings.sensors or readings.tags):

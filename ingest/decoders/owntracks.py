@@ -25,6 +25,7 @@ from drover.telemetry.v1.reading_pb2 import (
     ReadingBatch,
     SensorSample,
 )
+from ingest.decoders.json_refusal import JSON_ERRORS, refusal
 from ingest.reasons import Reason, Rejection
 
 _WITH_FIX: Final = frozenset({"location", "transition"})
@@ -63,10 +64,8 @@ def decode(topic: str, payload: bytes, received_at_us: int) -> ReadingBatch | Re
     """One OwnTracks message: a fix, and the battery's charge and the air pressure as samples of the same time."""
     try:
         message = _decode_message(payload)
-    except msgspec.ValidationError as error:
-        return _not_understood(payload, str(error))
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        return Rejection(Reason.MALFORMED, str(error))
+    except JSON_ERRORS as error:
+        return _not_understood(payload, refusal(error))
     if message.type not in _WITH_FIX:
         return _no_fix(message.type)
     if message.lat is None or message.lon is None:
@@ -126,10 +125,10 @@ def _no_fix(kind: str) -> Rejection:
     return Rejection(Reason.UNKNOWN_TYPE, f"_type {kind[:100]!r}")
 
 
-def _not_understood(payload: bytes, detail: str) -> Rejection:
+def _not_understood(payload: bytes, why: Rejection) -> Rejection:
     """A message whose fields are not what a location has; of another type, they need not be."""
     try:
         kind = _decode_kind(payload).type
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return Rejection(Reason.MALFORMED, detail)
-    return Rejection(Reason.MALFORMED, detail) if kind in _WITH_FIX else _no_fix(kind)
+    except JSON_ERRORS:
+        return why
+    return why if kind in _WITH_FIX else _no_fix(kind)
