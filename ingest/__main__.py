@@ -85,6 +85,7 @@ async def serve(stop: Stop, common: CommonSettings, settings: IngestSettings) ->
                 high_water_bytes=settings.mqtt_high_water_bytes,
                 max_payload_bytes=settings.max_payload_bytes,
                 drain_s=settings.drain_s,
+                max_outbox=settings.mqtt_outbox_messages,
             )
             mqtt_sources = [MqttSource(broker, pipeline.filters, pipeline, options) for broker in brokers]
             letters_service = DeadLettersService(dead_letters, pipeline, unrouted_tenant=settings.unrouted_tenant)

@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from ingest.outbox import Outbox
 from tracking_core.columns import I64, U8
 
 Source = Literal["mqtt", "grpc", "file"]
@@ -26,6 +27,8 @@ class Messages(NamedTuple):
     payload_end: I64
     received_at_us: int
     source: Source
+    outbox: Outbox | None = None
+    """What goes back to their senders by MQTT; None where they did not come so."""
 
 
 def count(messages: Messages) -> int:

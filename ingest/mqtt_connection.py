@@ -31,6 +31,7 @@ from ingest.mqtt_frames import (
 )
 from ingest.mqtt_hooks import SocketTap
 from ingest.mqtt_window import Window
+from ingest.outbox import Outbox
 from ingest.reasons import Reason, Rejection
 from runtime.metrics import Counter
 from tracking_core.columns import U8
@@ -62,6 +63,7 @@ class Connection:
         client: aiomqtt.Client,
         sink: Sink,
         window: Window,
+        outbox: Outbox,
         *,
         is_version_5: bool,
         max_payload_bytes: int,
@@ -72,6 +74,7 @@ class Connection:
         self._loop: Final = asyncio.get_running_loop()
         self._tap: Final = SocketTap(client, self._read, on_closed)
         self._window: Final = window
+        self._outbox: Final = outbox
         self._is_version_5: Final = is_version_5
         self._max_payload_bytes: Final = max_payload_bytes
         self._max_packet_bytes: Final = max_payload_bytes + _HEADROOM_BYTES
@@ -83,6 +86,7 @@ class Connection:
         )
         self._is_paused = False
         self._is_stopped = False
+        self._is_deaf = False
         self._is_leaving = False
         self._was_heard = False
         self._missing = 0  # of the packet whose beginning is in the chunk
@@ -107,9 +111,19 @@ class Connection:
         self.pause()
 
     async def drain(self, seconds: float) -> None:
-        """Stops reading, and waits so long at most until what was read is durable and acknowledged."""
+        """Waits so long at most until what was read is durable and acknowledged, and then until what was sent is
+        confirmed. Messages that come meanwhile are left to the next connection.
+        """
+        deadline_s = self._loop.time() + seconds
         self.stop()
         await self._deliveries.settle(seconds)
+        if len(self._outbox):
+            # Confirmations stand between messages. Those are passed over: unacknowledged, they come again.
+            self._is_deaf = True
+            self._is_stopped = False
+            self.resume()
+            await self._outbox.settle(max(0.0, deadline_s - self._loop.time()))
+            self.stop()
 
     def leave(self) -> None:
         """Says DISCONNECT, and reads away what still comes until the broker closes. To close over bytes unread would
@@ -228,7 +242,9 @@ class Connection:
         payload = min(publish.payload_start, end - self._max_payload_bytes - 1)
         offsets = (publish.topic_start, publish.topic_end, payload, payload + self._max_payload_bytes + 1)
         topic_start, topic_end, payload_start, payload_end = np.array(offsets, np.int64).reshape(4, 1)
-        messages = Messages(buffer, topic_start, topic_end, payload_start, payload_end, received_at_us, "mqtt")
+        messages = Messages(
+            buffer, topic_start, topic_end, payload_start, payload_end, received_at_us, "mqtt", self._outbox
+        )
         size = search.packet_end - publish.payload_start
         refused = {0: Rejection(Reason.TOO_LARGE, f"{size} bytes", size)}
         self._cut = Delivery(messages, ack_of(publish), end - start, self._holding(chunk), refused)
@@ -252,6 +268,9 @@ class Connection:
             self._cut = None
 
     def _deliver(self, delivery: Delivery) -> None:
+        if self._is_deaf:
+            delivery.release()
+            return
         self._deliveries.add(delivery)
         if self._window.is_full:
             self.pause()
@@ -272,6 +291,7 @@ class Connection:
             _ROOM.payload_end[:count].copy(),
             received_at_us,
             "mqtt",
+            self._outbox,
         )
         acks = _ROOM.acks[: search.ack_bytes].tobytes()
         return Delivery(messages, acks, search.at - chunk.taken, self._holding(chunk))

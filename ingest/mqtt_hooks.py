@@ -59,6 +59,11 @@ def _differences() -> Any:
             yield f"{owner.__module__}'s Client.{name} does not use {called}"
 
 
+def paho_of(client: aiomqtt.Client) -> paho.Client:
+    """The paho client under an aiomqtt client."""
+    return client._client  # noqa: SLF001
+
+
 class SocketTap:
     """The socket of an aiomqtt client that has not connected yet, read by `on_readable` instead of by paho.
 
@@ -69,7 +74,7 @@ class SocketTap:
 
     def __init__(self, client: aiomqtt.Client, on_readable: Callable[[], None], on_closed: Callable[[], None]) -> None:
         self._loop: Final = asyncio.get_running_loop()
-        self._paho: Final[paho.Client] = client._client  # noqa: SLF001
+        self._paho: Final = paho_of(client)
         self._on_readable: Final = on_readable
         self._on_closed: Final = on_closed
         self._aiomqtt_opened: Final[Any] = self._paho.on_socket_open

@@ -24,7 +24,9 @@ from paho.mqtt.reasoncodes import ReasonCode
 from ingest.mqtt_connection import Connection
 from ingest.mqtt_deliveries import Sink
 from ingest.mqtt_hooks import check_internals
+from ingest.mqtt_publisher import Publisher
 from ingest.mqtt_window import Window
+from ingest.outbox import Outbox
 from runtime.metrics import Counter, Gauge
 from runtime.problems import FatalError
 from runtime.process import Stop
@@ -90,6 +92,8 @@ class MqttOptions(NamedTuple):
     gather_s: float = 0.004
     """How long the socket is left alone after a read, so that more comes together. Adds as much to the latency."""
     drain_s: float = 10.0
+    max_outbox: int = 10_000
+    """Messages to devices that may wait for the broker."""
 
 
 class SubscriptionRefusedError(Exception):
@@ -112,11 +116,21 @@ class MqttSource:
         self._sink: Final = sink
         self._options: Final = options
         self._window: Final = Window(options.high_water_messages, options.high_water_bytes)
+        self.outbox: Final = Outbox(options.max_outbox)
+        """What goes to devices by this broker."""
         self._version: Literal["5", "3.1.1"] = "3.1.1" if options.version == "3.1.1" else "5"
         self._is_version_settled = options.version != "auto"
         self._hang_ups = 0
         self.wrong: str | None = "not connected yet"
         """Why it is not subscribed now, in one line; for readiness."""
+
+    async def publish(self, topic: str, payload: bytes, *, qos: int = 1, expiry_s: int | None = None) -> bool:
+        """Sends a message on the present connection, behind what is in the outbox, and waits until the broker has it.
+
+        Returns and raises what `Outbox.send` does: NotConnectedError, OutboxFullError, PublishRefusedError. While
+        reading pauses for too much in flight, the broker's answer waits too.
+        """
+        return await self.outbox.send(topic, payload, qos=qos, expiry_s=expiry_s)
 
     async def run(self, stop: Stop) -> None:
         """Connects again and again until `stop`; then waits, `drain_s` at most, for what was read to become durable.
@@ -148,15 +162,21 @@ class MqttSource:
             if not ended.done():
                 ended.set_exception(error)
 
+        def hang_up() -> None:
+            closed.set()
+            self.outbox.shut()
+
         client = self._client()
+        publisher = Publisher(client, is_version_5=self._version == "5")
         connection = Connection(
             client,
             self._sink,
             self._window,
+            self.outbox,
             is_version_5=self._version == "5",
             max_payload_bytes=self._options.max_payload_bytes,
             gather_s=self._options.gather_s,
-            on_closed=closed.set,
+            on_closed=hang_up,
             on_failure=end,
         )
         self._window.on_room = connection.resume
@@ -171,6 +191,7 @@ class MqttSource:
                 return
             subscribed.set()
             self.wrong = None
+            self.outbox.open(publisher)
             _CONNECTED.inc()
             log.info("subscribed", broker=f"{self._broker.host}:{self._broker.port}", mqtt=self._version)
             try:
@@ -187,6 +208,8 @@ class MqttSource:
             ended.result()
         finally:
             stopping.cancel()
+            self.outbox.shut()
+            publisher.close()
             connection.abandon()
             if watching:  # it was connected: hear why that ended
                 await asyncio.wait(watching, timeout=_MOMENT_S, return_when=asyncio.FIRST_COMPLETED)
@@ -218,6 +241,7 @@ class MqttSource:
             keepalive=options.keepalive_s,
             timeout=options.connect_timeout_s,
             tls_context=broker.tls,
+            max_inflight_messages=0,  # no second window behind the publisher's
         )
 
     async def _subscribe(self, client: aiomqtt.Client) -> None:

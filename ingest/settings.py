@@ -70,6 +70,9 @@ class IngestSettings(Settings):
     mqtt_high_water_bytes: int = Field(
         64 * 1024 * 1024, ge=1, description="Bytes in flight at which reading from a broker pauses."
     )
+    mqtt_outbox_messages: int = Field(
+        10_000, ge=1, description="Messages to devices that may wait for a broker; beyond it, the oldest are dropped."
+    )
     grpc_address: str = Field("127.0.0.1:50051", description="host:port of the gRPC server.")
     grpc_high_water_bytes: int = Field(
         64 * 1024 * 1024, ge=1, description="Bytes in flight at which reading from all gRPC streams pauses."
