@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from drover.telemetry.v1.reading_pb2 import ReadingBatch
-from ingest.decoders import native_json, owntracks
+from ingest.decoders import native_json, owntracks, senml
 from ingest.decoders.native_protobuf import PayloadKind
 from ingest.decoders.signature import Decode, MakeDecoder
 from ingest.reasons import Rejection
@@ -24,6 +24,7 @@ NATIVE: Final[dict[str, PayloadKind]] = {kind.name.lower(): kind for kind in Pay
 PLAIN: Final[dict[str, Decode]] = {
     "json": native_json.decode,
     "owntracks": owntracks.decode,
+    "senml": senml.decode,
 }
 """One line a format that needs no options and remembers nothing: the same function for every rule."""
 
