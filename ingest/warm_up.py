@@ -6,6 +6,7 @@ import numpy as np
 
 from drover.api.ingest.v1 import ingest_service_pb2
 from drover.telemetry.v1 import reading_pb2
+from ingest.decoders.crc16 import crc16
 from ingest.decoders.native_protobuf import decode_bulk
 from ingest.messages import from_pairs
 from ingest.mqtt_chunks import Chunk
@@ -39,5 +40,6 @@ def warm_up() -> None:
         messages.buffer, messages.payload_start, messages.payload_end, one, one.astype(np.uint32), _NOW_US
     )
     split(readings, 2)
+    crc16(np.frombuffer(topic, np.uint8))
     device = ingest_service_pb2.DeviceReadings(device_id="warm", readings=batch)
     take_apart([ingest_service_pb2.StreamRequest(batch_number=1, devices=[device]).SerializeToString()])

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from drover.telemetry.v1.reading_pb2 import ReadingBatch
-from ingest.decoders import native_json, owntracks, senml
+from ingest.decoders import native_json, owntracks, senml, teltonika_codec, teltonika_json
 from ingest.decoders.native_protobuf import PayloadKind
 from ingest.decoders.signature import Decode, MakeDecoder
 from ingest.reasons import Rejection
@@ -25,6 +25,8 @@ PLAIN: Final[dict[str, Decode]] = {
     "json": native_json.decode,
     "owntracks": owntracks.decode,
     "senml": senml.decode,
+    "teltonika_codec": teltonika_codec.decode,
+    "teltonika_json": teltonika_json.decode,
 }
 """One line a format that needs no options and remembers nothing: the same function for every rule."""
 
