@@ -19,7 +19,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ingest import replay_formats
-from ingest.replay_formats import Row, Skipped
+from ingest.device_name import is_device_id
+from ingest.reasons import Reason
+from ingest.replay_formats import NAMELESS, Row, Skipped
 from runtime import logs
 from runtime.problems import FatalError
 from runtime.tokens import Role, load_or_create_keys
@@ -50,6 +52,9 @@ def command(
     file_format: Annotated[
         str, typer.Option("--format", help=f"One of {', '.join(sorted(replay_formats.READERS))}.")
     ] = "drover-jsonl",
+    device: Annotated[
+        str | None, typer.Option(help=f"Whose it is, for {', '.join(sorted(replay_formats.WITHOUT_DEVICE))}.")
+    ] = None,
     via: Annotated[str, typer.Option(help="mqtt or grpc.", metavar="mqtt|grpc")] = "mqtt",
     speed: Annotated[str, typer.Option(help="max, or a factor of real time: 1, 60x.")] = "max",
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first rows.")] = None,
@@ -68,6 +73,11 @@ def command(
     reader = replay_formats.READERS.get(file_format)
     if reader is None:
         raise FatalError(f"unknown format {file_format}; known are {', '.join(sorted(replay_formats.READERS))}")
+    if (file_format in replay_formats.WITHOUT_DEVICE) != (device is not None):
+        how = "does not say whose it is: name it by --device" if device is None else "says itself whose it is"
+        raise FatalError(f"a recording of --format {file_format} {how}")
+    if device is not None and not is_device_id(device):
+        raise FatalError(f"--device {device}: {Reason.BAD_DEVICE_ID.text}")
     if not file.is_file():
         raise FatalError(f"there is no file {file}")
     pace = _pace(speed)
@@ -90,7 +100,7 @@ def command(
             async with grpc_sender.connected(grpc_address, lambda: token, batch=batch) as link:
                 yield link
 
-    result = asyncio.run(_replay(replay_formats.rows(file, file_format), connect, pace, limit))
+    result = asyncio.run(_replay(replay_formats.rows(file, file_format, device or NAMELESS), connect, pace, limit))
     if as_json:
         print(json.dumps(result))
     else:

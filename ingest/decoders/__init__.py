@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from drover.telemetry.v1.reading_pb2 import ReadingBatch
-from ingest.decoders import native_json, owntracks, senml, teltonika_codec, teltonika_json
+from ingest.decoders import native_json, nmea, owntracks, senml, teltonika_codec, teltonika_json
 from ingest.decoders.native_protobuf import PayloadKind
 from ingest.decoders.signature import Decode, MakeDecoder
 from ingest.reasons import Rejection
@@ -30,7 +30,9 @@ PLAIN: Final[dict[str, Decode]] = {
 }
 """One line a format that needs no options and remembers nothing: the same function for every rule."""
 
-MADE: Final[dict[str, MakeDecoder]] = {}
+MADE: Final[dict[str, MakeDecoder]] = {
+    "nmea": nmea.decoder,
+}
 """One line a format that has options, or remembers: each rule gets a decoder of its own."""
 
 FIRST_FOREIGN: Final = max(PayloadKind) + 1

@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NamedTuple, TextIO, cast
 
 from drover.telemetry.v1.reading_pb2 import ReadingBatch
-from ingest.replay_formats import ais_csv, drover_jsonl
-from ingest.replay_formats.row import Row, Skipped
+from ingest.replay_formats import ais_csv, drover_jsonl, nmea
+from ingest.replay_formats.row import NAMELESS, Row, Skipped
 
-__all__ = ["READERS", "Group", "Reader", "Row", "Skipped", "grouped", "rows"]
+__all__ = ["NAMELESS", "READERS", "WITHOUT_DEVICE", "Group", "Reader", "Row", "Skipped", "grouped", "rows"]
 
 Reader = Callable[[Iterable[str]], Iterator[Row | Skipped]]
 """Lines in, rows out."""
@@ -24,8 +24,12 @@ Reader = Callable[[Iterable[str]], Iterator[Row | Skipped]]
 READERS: Final[dict[str, Reader]] = {
     "ais-csv": ais_csv.read,
     "drover-jsonl": drover_jsonl.read,
+    "nmea": nmea.read,
 }
 """By the name that `drover replay --format` takes."""
+
+WITHOUT_DEVICE: Final = frozenset({"nmea"})
+"""Formats of one device that do not say whose they are: whoever replays them must."""
 
 
 class Group(NamedTuple):
@@ -37,15 +41,19 @@ class Group(NamedTuple):
     last_observed_at_us: int | None
 
 
-def rows(path: pathlib.Path, format_name: str) -> Iterator[Row | Skipped]:
-    """The rows of a file, compressed by gzip or not. Raises OSError, and KeyError for a format that is not known."""
+def rows(path: pathlib.Path, format_name: str, device_id: str = NAMELESS) -> Iterator[Row | Skipped]:
+    """The rows of a file, compressed by gzip or not; those WITHOUT_DEVICE become those of `device_id`.
+
+    Raises OSError, and KeyError for a format that is not known.
+    """
     reader = READERS[format_name]
     with path.open("rb") as file:
         is_compressed = file.read(2) == b"\x1f\x8b"
         file.seek(0)
         raw = cast("io.BufferedReader", gzip.GzipFile(fileobj=file)) if is_compressed else file
         text: TextIO = io.TextIOWrapper(raw, "utf-8", errors="replace", newline="")
-        yield from reader(text)
+        for row in reader(text):
+            yield row._replace(device_id=device_id) if isinstance(row, Row) and row.device_id == NAMELESS else row
 
 
 def grouped(readings: Iterable[Row | Skipped], size: int) -> Iterator[Group]:

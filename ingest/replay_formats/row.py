@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from drover.telemetry.v1.reading_pb2 import ReadingBatch
+
+NAMELESS: Final = ""
+"""In place of a device id, where the file does not say whose it is."""
 
 
 class Row(NamedTuple):
