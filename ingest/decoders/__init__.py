@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from drover.telemetry.v1.reading_pb2 import ReadingBatch
-from ingest.decoders import native_json, nmea, owntracks, senml, teltonika_codec, teltonika_json
+from ingest.decoders import impinj, native_json, nmea, owntracks, senml, teltonika_codec, teltonika_json, zebra
 from ingest.decoders.native_protobuf import PayloadKind
 from ingest.decoders.signature import Decode, MakeDecoder
 from ingest.reasons import Rejection
@@ -22,11 +22,13 @@ NATIVE: Final[dict[str, PayloadKind]] = {kind.name.lower(): kind for kind in Pay
 """By the last level of their topic. Their numbers are those that `native_protobuf.decode_bulk` is told."""
 
 PLAIN: Final[dict[str, Decode]] = {
+    "impinj": impinj.decode,
     "json": native_json.decode,
     "owntracks": owntracks.decode,
     "senml": senml.decode,
     "teltonika_codec": teltonika_codec.decode,
     "teltonika_json": teltonika_json.decode,
+    "zebra": zebra.decode,
 }
 """One line a format that needs no options and remembers nothing: the same function for every rule."""
 
