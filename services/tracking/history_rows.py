@@ -1,7 +1,9 @@
 """Columns to rows: what goes into the reading tables, sorted as they are, and what it adds to the accounts.
 
 Works on whole flushes in a thread of its own. Repetitions that the engine has recognised are counted here and made no
-rows of; those only SQL remembers are found by the primary key, which is made of the device, the time and the content.
+rows of, and so are those within the flush; those only SQL remembers are found by the primary key, which is made of the
+device, the time and the content. Whoever finds it, a repetition counts as a duplicate and as nothing else, so that
+repeating a day changes no other number.
 """
 
 from __future__ import annotations
@@ -60,10 +62,13 @@ class Judged(NamedTuple):
 
 
 class TenantRows(NamedTuple):
-    """Rows of one kind and tenant, in the order of the table's key. Columns in which nothing stands are left out."""
+    """Rows of one kind, tenant and verdict, each key once, in the order of the table's key. Columns in which nothing
+    stands are left out.
+    """
 
     kind: ReadingKind
     tenant: str
+    verdict: int
     columns: tuple[str, ...]
     rows: list[tuple[Any, ...]]
 
@@ -110,10 +115,19 @@ def _rows_of_kind(
     _count(kind, tenant, verdict, directory.tenants, counters)
     content = CONTENT_HASH[kind](columns)
     kept = np.flatnonzero(verdict != Verdict.VERDICT_DUPLICATE)
-    order = kept[np.lexsort((content[kept], columns.observed_at_us[kept], columns.device[kept], tenant[kept]))]
+    keys = (content[kept], columns.observed_at_us[kept], columns.device[kept])
+    by_key = np.lexsort((*keys, tenant[kept]))
+    repeats = np.zeros(len(by_key), np.bool_)
+    # Of equal keys the first to come is stored: the sort is stable.
+    repeats[1:] = np.logical_and.reduce([np.diff(key[by_key]) == 0 for key in keys])
+    order = kept[by_key]
+    for name, number, amount in _by_verdict(tenant[order[repeats]], verdict[order[repeats]], directory.tenants):
+        count_repeated(counters, name, kind, number, amount)
+    order = order[~repeats]
     if not len(order):
         return
-    edges = np.flatnonzero(np.diff(tenant[order])) + 1
+    order = order[np.lexsort((verdict[order], tenant[order]))]
+    edges = np.flatnonzero(np.diff(tenant[order].astype(np.int64) * VERDICTS + verdict[order])) + 1
     for part in np.split(order, edges):
         chosen = take(columns, part)
         built = {
@@ -128,13 +142,26 @@ def _rows_of_kind(
         }
         filled = {name: values for name, values in built.items() if len(values)}
         lists = (values if isinstance(values, list) else values.tolist() for values in filled.values())
-        yield TenantRows(kind, directory.tenants[tenant[part[0]]], tuple(filled), list(zip(*lists, strict=True)))
+        name, same = directory.tenants[tenant[part[0]]], int(verdict[part[0]])
+        yield TenantRows(kind, name, same, tuple(filled), list(zip(*lists, strict=True)))
+
+
+def count_repeated(counters: Counters, tenant: str, kind: ReadingKind, verdict: int, amount: int) -> None:
+    """Corrects what was counted as read with a verdict, when it turns out to repeat what is stored."""
+    counters[tenant, f"{kind}_verdict_{verdict}"] -= amount
+    counters[tenant, f"{kind}_verdict_{Verdict.VERDICT_DUPLICATE}"] += amount
+    counters[tenant, f"{kind}_repeated"] += amount
+
+
+def _by_verdict(tenant: I32, verdict: U8, tenants: Sequence[str]) -> Iterable[tuple[str, int, int]]:
+    """Tenant, verdict, and how many."""
+    pairs, amounts = np.unique(tenant.astype(np.int64) * VERDICTS + verdict, return_counts=True)
+    for pair, amount in zip(pairs.tolist(), amounts.tolist(), strict=True):
+        yield tenants[pair // VERDICTS], pair % VERDICTS, amount
 
 
 def _count(kind: ReadingKind, tenant: I32, verdict: U8, tenants: Sequence[str], counters: Counters) -> None:
-    pairs, amounts = np.unique(tenant.astype(np.int64) * VERDICTS + verdict, return_counts=True)
-    for pair, amount in zip(pairs.tolist(), amounts.tolist(), strict=True):
-        name, number = tenants[pair // VERDICTS], pair % VERDICTS
+    for name, number, amount in _by_verdict(tenant, verdict, tenants):
         counters[name, f"{kind}_read"] += amount
         counters[name, f"{kind}_verdict_{number}"] += amount
         if number == Verdict.VERDICT_DUPLICATE:

@@ -16,7 +16,7 @@ from drover.tracking.v1.event_pb2 import Severity, Verdict
 from runtime.database import WriteConnection, insert_ignore, read, upsert, write
 from runtime.partitioned_log import START
 from runtime.problems import FatalError
-from services.tracking.history_rows import Counters, ReadingKind, TenantRows
+from services.tracking.history_rows import Counters, ReadingKind, TenantRows, count_repeated
 from services.tracking.model import (
     Accounts,
     Device,
@@ -139,7 +139,7 @@ class HistoryRepository:
             for part in flush.readings:
                 stored = await _insert(connection, TABLE_OF[part.kind], part.columns, part.rows)
                 grown[part.tenant, f"{part.kind}_stored"] += stored
-                grown[part.tenant, f"{part.kind}_repeated"] += len(part.rows) - stored
+                count_repeated(grown, part.tenant, part.kind, part.verdict, len(part.rows) - stored)
             for tenant, rows in flush.events.items():
                 grown[tenant, "events"] += await _insert(connection, events, flush.event_columns, rows)
             await _add_to_accounts(connection, grown)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import gzip
 import json
 import pathlib
+import sqlite3
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -127,6 +129,49 @@ def test_every_row_is_stored_once_and_the_events_are_the_oracle_s(
     assert accounts["events"] == len(wanted)
     positions = stack.get_all("/v1/positions", "features", limit=5000)
     assert {feature["properties"]["device_id"] for feature in positions} == oracle.devices_with_fix(expected)
+
+
+AGAIN_ROWS = 12_000
+
+
+def history_of(stack: StackProcess) -> dict[str, list[tuple[Any, ...]]]:
+    """Every row of the history, as it is stored."""
+    with contextlib.closing(sqlite3.connect(stack.data_dir / "tracking.db")) as database:
+        return {
+            table: database.execute(f"SELECT * FROM {table} ORDER BY 1, 2, 3").fetchall()
+            for table in ("positions", "events", "devices")
+        }
+
+
+def test_the_same_day_again_changes_nothing(make_stack: MakeStack, drover_data: pathlib.Path) -> None:
+    """Also where the engine has long forgotten the fix: history knows it by device, time and content."""
+    stack = make_stack()
+    define_fences(stack)
+    file = ais.recording(drover_data)
+    seen = []
+    for read in (AGAIN_ROWS, 2 * AGAIN_ROWS):
+        with stack.replay(file, "--format", "ais-csv", "--via", "grpc", "--limit", str(AGAIN_ROWS)) as replay:
+            said, complained = replay.communicate(timeout=600)
+        assert replay.returncode == 0, complained
+        assert json.loads(said)["acknowledged"] == AGAIN_ROWS
+        accounts = stack.wait_until(
+            "history has all rows", lambda wanted=read: (a := stack.accounts())["positions_read"] >= wanted and a, 300
+        )
+        seen.append((accounts, history_of(stack), streamed_event_ids(stack)))
+    (first, rows, event_ids), (second, rows_again, event_ids_again) = seen
+    assert rows_again == rows
+    assert event_ids_again == event_ids
+    assert len(rows["events"]) == len(event_ids) > 10
+    assert len(rows["positions"]) == first["positions_stored"] > AGAIN_ROWS / 2
+    verdicts, verdicts_again = (
+        {each["verdict"]: each["count"] for each in accounts["verdicts"]} for accounts in (first, second)
+    )
+    assert verdicts_again == verdicts | {"duplicate": verdicts.get("duplicate", 0) + AGAIN_ROWS}
+    assert second == first | {
+        "verdicts": second["verdicts"],
+        "positions_read": 2 * AGAIN_ROWS,
+        "positions_repeated": first["positions_repeated"] + AGAIN_ROWS,
+    }
 
 
 KILL_ROWS = 40_000

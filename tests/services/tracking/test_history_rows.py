@@ -27,11 +27,12 @@ def test_rows_are_sorted_by_tenant_and_key_and_repetitions_only_counted():
     )
     counters: history_rows.Counters = collections.Counter()
     found = rows_of([judged(batch, position_verdicts=[OK, LATE, OK, OK, DUPLICATE])], DIRECTORY, counters)
-    assert [(part.kind, part.tenant) for part in found] == [
-        (ReadingKind.POSITIONS, "acme"),
-        (ReadingKind.POSITIONS, "bolt"),
+    assert [(part.kind, part.tenant, part.verdict) for part in found] == [
+        (ReadingKind.POSITIONS, "acme", OK),
+        (ReadingKind.POSITIONS, "acme", LATE),
+        (ReadingKind.POSITIONS, "bolt", OK),
     ]
-    assert [row[:2] for row in found[0].rows] == [(0, T0), (0, T0 + SECOND), (5, T0)]
+    assert [[row[:2] for row in part.rows] for part in found] == [[(0, T0), (5, T0)], [(0, T0 + SECOND)], [(1, T0)]]
     assert counters == {
         ("acme", "positions_read"): 4,
         ("acme", "positions_verdict_1"): 2,
@@ -40,6 +41,24 @@ def test_rows_are_sorted_by_tenant_and_key_and_repetitions_only_counted():
         ("acme", "positions_repeated"): 1,
         ("bolt", "positions_read"): 1,
         ("bolt", "positions_verdict_1"): 1,
+    }
+
+
+def test_of_repetitions_that_the_engine_has_forgotten_the_first_is_stored_and_the_others_are_duplicates():
+    batch = readings(positions({"sequence": 1}, {"sequence": 2}, {"device": 1, "sequence": 3}, {"sequence": 4}))
+    counters: history_rows.Counters = collections.Counter()
+    found = rows_of([judged(batch, position_verdicts=[OK, LATE, LATE, OK])], DIRECTORY, counters)
+    assert [(part.tenant, part.verdict, [row[-1] for row in part.rows]) for part in found] == [
+        ("acme", OK, [1]),
+        ("bolt", LATE, [3]),
+    ]
+    assert +counters == {
+        ("acme", "positions_read"): 3,
+        ("acme", "positions_verdict_1"): 1,
+        ("acme", "positions_verdict_2"): 2,
+        ("acme", "positions_repeated"): 2,
+        ("bolt", "positions_read"): 1,
+        ("bolt", "positions_verdict_9"): 1,
     }
 
 

@@ -133,7 +133,7 @@ async def test_accounts_add_up_over_repetitions_inside_and_across_flushes(engine
         "sensors_read": 3, "sensors_stored": 2, "sensors_repeated": 1,
         "tags_read": 2, "tags_stored": 1, "tags_repeated": 1,
     }  # fmt: skip
-    assert accounts.verdicts == {OK: 5, LATE: 1, DUPLICATE: 1}
+    assert accounts.verdicts == {OK: 3, LATE: 1, DUPLICATE: 3}
     assert (await repository.accounts("bolt")).counters["positions_stored"] == 1
     assert (await repository.accounts("nobody")).counters == {}
     assert await rows(engine, "SELECT COUNT(*) FROM positions") == [(5,)]
