@@ -33,11 +33,17 @@ class _Connection:
     async def send_packed_command(self, command: Any, check_health: bool = True) -> None:  # noqa: FBT001, FBT002
         """Sends under `asyncio.timeout`. redis-py sends under `asyncio.wait_for`, which before Python 3.12 can swallow
         a cancellation that comes just as the bytes are out: the task would run on, and its process would never end.
+
+        Raises ConnectionError where uvloop says RuntimeError: on a connection that the server has just closed.
         """
         timeout_s, self.socket_timeout = self.socket_timeout, None
         try:
             async with asyncio.timeout(timeout_s):
                 await super().send_packed_command(command, check_health)  # type: ignore[misc]
+        except RuntimeError as error:
+            if "closed" not in str(error):
+                raise
+            raise RedisConnectionError(str(error)) from error
         finally:
             self.socket_timeout = timeout_s
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
+import uvloop
 from redis.exceptions import ResponseError
 
 from runtime import redis_client
+from tests.servers.fault_proxy import FaultProxy
 from tests.servers.redis import RedisServer
 
 pytestmark = pytest.mark.server
@@ -54,6 +57,27 @@ async def test_a_full_server_is_one_to_wait_for(redis_server: RedisServer, redis
         with pytest.raises(ResponseError, match="WRONGTYPE") as error:
             await client.incr("full")
         assert not isinstance(error.value, redis_client.AWAY)
+
+
+def test_a_connection_reset_under_the_hand_is_a_server_that_is_away(redis_server: RedisServer) -> None:
+    """With the event loop of our processes, which has an error of its own for it."""
+
+    async def send_on_a_closed_one() -> None:
+        async with (
+            FaultProxy(redis_server.port).serving() as proxy,
+            redis_client.connect(f"redis://127.0.0.1:{proxy.port}/0") as client,
+        ):
+            connection: Any = await client.connection_pool.get_connection()
+            proxy.cut(is_reset=True)
+            async with asyncio.timeout(30):
+                while "closed=True" not in repr(connection._writer.transport):  # noqa: ASYNC110
+                    await asyncio.sleep(0)
+            with pytest.raises(redis_client.AWAY):
+                await connection.send_command("PING")
+            await connection.disconnect()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(send_on_a_closed_one())
 
 
 async def test_blocking_reads_outlast_idle_times(redis_url: str) -> None:
