@@ -75,6 +75,9 @@ check: protos  ## format, lint, types, and who imports whom
 format: .setup/python  ## format the code
 	@$(BIN)/ruff format -q . && $(BIN)/ruff check -q --fix .
 
+chaos: setup servers  ## 100 seeded schedules of faults; SEEDS=10 for fewer, about 6 s each
+	@$(BIN)/python -m tests.chaos --seeds $(or $(SEEDS),100)
+
 bench: setup servers  ## every benchmark, quick, as JSON lines
 	@for name in containment engine_step mqtt_ingest grpc_ingest latency history fanout; do \
 		$(BIN)/python -m benchmarks.$$name --quick --json; done

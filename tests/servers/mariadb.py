@@ -42,16 +42,16 @@ class MariaDb(ServerProcess):
     def _answers_sql(self) -> bool:
         return self.sql("SELECT 1").returncode == 0
 
-    def new_database(self) -> str:
+    def new_database(self, name: str = "drover") -> str:
         """The address of a database that is empty."""
         done = self.sql(
-            "DROP DATABASE IF EXISTS drover; CREATE DATABASE drover CHARACTER SET utf8mb4;"
-            "CREATE USER IF NOT EXISTS drover@'%' IDENTIFIED BY 'drover'; GRANT ALL ON drover.* TO drover@'%';"
+            f"DROP DATABASE IF EXISTS {name}; CREATE DATABASE {name} CHARACTER SET utf8mb4;"
+            f"CREATE USER IF NOT EXISTS drover@'%' IDENTIFIED BY 'drover'; GRANT ALL ON {name}.* TO drover@'%';"
             "CREATE USER IF NOT EXISTS drover@localhost IDENTIFIED BY 'drover';"
-            "GRANT ALL ON drover.* TO drover@localhost;"
+            f"GRANT ALL ON {name}.* TO drover@localhost;"
         )
         assert done.returncode == 0, done.stderr
-        return self.url
+        return f"{self.url.rpartition('/')[0]}/{name}"
 
 
 @pytest.fixture(scope="session")

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import pathlib
+import re
 import socket
 from collections.abc import Iterator
+from typing import Final, Self
 
 import pytest
 
 from tests.servers.process import ServerProcess, executable, free_port
 
+SHIPPED: Final = pathlib.Path(__file__).resolve().parent.parent.parent / "deploy" / "mosquitto.conf"
+
 
 class Mosquitto(ServerProcess):
-    """Listens on `host`:`port`; `config` is the path of its configuration."""
+    """Listens on `host`:`port`; `config` is the path of its configuration, `saved` that of what it keeps on disk."""
 
     host = "127.0.0.1"
 
     def __init__(self, folder: pathlib.Path, extra: str = "allow_anonymous true\n") -> None:
         self.port = free_port()
         self.config = folder / "mosquitto.conf"
+        self.saved = folder / "mosquitto.db"
         self.config.write_text(
             f"listener {self.port} {self.host}\n"
             "persistence true\n"
@@ -30,6 +35,20 @@ class Mosquitto(ServerProcess):
         )
         super().__init__([executable("mosquitto"), "-c", str(self.config)], folder, self._accepts)
         folder.chmod(0o777)  # as root, mosquitto drops to its own user
+
+    @classmethod
+    def as_shipped(cls, folder: pathlib.Path) -> Self:
+        """With deploy/mosquitto.conf: only port and folder are the test's."""
+        made = cls(folder)
+        text = SHIPPED.read_text()
+        for line, ours in (
+            (r"listener 1883 127\.0\.0\.1", f"listener {made.port} {made.host}"),
+            (r"persistence_location .*", f"persistence_location {folder}/"),
+        ):
+            text, found = re.subn(f"^{line}$", ours, text, flags=re.MULTILINE)
+            assert found == 1, line
+        made.config.write_text(text)
+        return made
 
     def _accepts(self) -> bool:
         with socket.create_connection((self.host, self.port), 1.0):

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 
 def free_port() -> int:
@@ -30,7 +30,10 @@ def executable(name: str) -> str:
 
 
 def _die_with_parent() -> None:
-    """In the child: a killed test run leaves no servers behind (Linux)."""
+    """In the child: a killed test run leaves no servers behind (Linux), and a file that may not grow (`full_disk`)
+    is an error and not a signal.
+    """
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     if sys.platform == "linux":
         import ctypes
 
@@ -40,17 +43,29 @@ def _die_with_parent() -> None:
 class ServerProcess:
     """One server program. `ready` says whether it answers; `start` again after `kill` uses the same port and folder."""
 
-    def __init__(self, command: Sequence[str], folder: pathlib.Path, ready: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        folder: pathlib.Path,
+        ready: Callable[[], bool],
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.command = list(command)
+        self.environment = environment
+        """All of it; None is that of this process."""
         self.folder = folder
         self.log = folder / "server.log"
         self._ready = ready
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, seconds: float = 60.0) -> None:
-        """Returns when the server answers. Raises RuntimeError with the end of its log when it does not.
+        """`launch`, then `wait_ready`."""
+        self.launch()
+        self.wait_ready(seconds)
 
-        Call it from a thread that lives as long as the server: where the thread ends, Linux ends the server.
+    def launch(self) -> None:
+        """Starts it and does not wait. Call it from a thread that lives as long as the server: where the thread ends,
+        Linux ends the server.
         """
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -58,8 +73,13 @@ class ServerProcess:
                 stdout=log,
                 stderr=log,
                 cwd=self.folder,
+                env=self.environment,
                 preexec_fn=_die_with_parent,  # noqa: PLW1509 - one system call, no lock taken
             )
+
+    def wait_ready(self, seconds: float = 60.0) -> None:
+        """Returns when the server answers. Raises RuntimeError with the end of its log when it does not."""
+        assert self._process is not None
         deadline = time.monotonic() + seconds
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > deadline:
@@ -74,10 +94,20 @@ class ServerProcess:
             return False
 
     @property
+    def exit_code(self) -> int | None:
+        """How it ended; None while it runs. Negative: by that signal."""
+        return None if self._process is None else self._process.poll()
+
+    @property
     def pid(self) -> int:
         """The running process."""
         assert self._process is not None
         return self._process.pid
+
+    def terminate(self) -> None:
+        """Asks it to stop, and does not wait."""
+        assert self._process is not None
+        self._process.terminate()
 
     def kill(self) -> None:
         """As by kill -9."""

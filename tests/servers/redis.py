@@ -5,22 +5,22 @@ from __future__ import annotations
 import pathlib
 import socket
 from collections.abc import Iterator
+from typing import Final
 
 import pytest
 
 from tests.servers.process import ServerProcess, executable, free_port
 
+SHIPPED: Final = pathlib.Path(__file__).resolve().parent.parent.parent / "deploy" / "redis.conf"
+
 
 class RedisServer(ServerProcess):
-    """`url` names its database 0."""
+    """Has the shipped configuration; only port and folder are the test's. `url` names its database 0."""
 
     def __init__(self, folder: pathlib.Path) -> None:
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
-        command = [
-            executable("redis-server"), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder),
-            "--appendonly", "yes", "--appendfsync", "always", "--save", "", "--maxmemory-policy", "noeviction",
-        ]  # fmt: skip
+        command = [executable("redis-server"), str(SHIPPED), "--port", str(self.port), "--dir", str(folder)]
         super().__init__(command, folder, self._pings)
 
     def _pings(self) -> bool:
