@@ -9,6 +9,7 @@ import pydantic
 from pydantic import Field, SecretStr
 
 from ingest.device_name import is_tenant
+from ingest.field_mapping import FieldSources
 from runtime.settings import CommonSettings, Settings
 
 
@@ -35,6 +36,9 @@ class TopicRule(Settings):
     )
     tenant: str | None = Field(None, description="Tenant of all devices under this rule.")
     tenant_level: int | None = Field(None, ge=0, description="Topic level that names the tenant, instead of `tenant`.")
+    fields: FieldSources = Field(
+        {}, description="Where the fields of chirpstack, tts and json_fields stand, see docs/formats.md."
+    )
 
     @pydantic.model_validator(mode="after")
     def _names_one_tenant(self) -> Self:
@@ -85,7 +89,7 @@ class IngestSettings(Settings):
         (), description="Tenants whose devices may be provisioned so; empty: all."
     )
     topics: Annotated[tuple[TopicRule, ...], pydantic.BeforeValidator(_parsed)] = Field(
-        (), description="Rules for foreign topics: filter, decoder, device_levels, tenant or tenant_level."
+        (), description="Rules for foreign topics: filter, decoder, device_levels, tenant or tenant_level, fields."
     )
     owntracks_tenant: str | None = Field(
         None, description="Tenant of owntracks/{user}/{device}; without it, OwnTracks topics are not subscribed."

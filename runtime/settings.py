@@ -118,9 +118,8 @@ def load(
         except pydantic.ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             field = ".".join(str(part) for part in first["loc"])
-            raise SettingsError(
-                f"setting {field if section == COMMON else f'{section}.{field}'}: {first['msg']}"
-            ) from error
+            wrong = first["msg"].removeprefix("Value error, ")
+            raise SettingsError(f"setting {field if section == COMMON else f'{section}.{field}'}: {wrong}") from error
     return loaded
 
 

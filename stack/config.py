@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tomllib
+from collections.abc import Mapping
 from typing import Any
 
 import pydantic
@@ -30,6 +31,8 @@ def _shown(value: Any) -> Any:
         return "********" if value.get_secret_value() else ""
     if isinstance(value, pydantic.BaseModel):
         return {name: _shown(getattr(value, name)) for name in type(value).model_fields}
+    if isinstance(value, Mapping):
+        return {name: _shown(each) for name, each in value.items()}
     if isinstance(value, list | tuple):
         return [_shown(each) for each in value]
     return value if isinstance(value, str | int | float | bool) or value is None else str(value)

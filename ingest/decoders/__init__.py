@@ -11,7 +11,19 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from drover.telemetry.v1.reading_pb2 import ReadingBatch
-from ingest.decoders import impinj, native_json, nmea, owntracks, senml, teltonika_codec, teltonika_json, zebra
+from ingest.decoders import (
+    chirpstack,
+    impinj,
+    json_fields,
+    native_json,
+    nmea,
+    owntracks,
+    senml,
+    teltonika_codec,
+    teltonika_json,
+    tts,
+    zebra,
+)
 from ingest.decoders.native_protobuf import PayloadKind
 from ingest.decoders.signature import Decode, MakeDecoder
 from ingest.reasons import Rejection
@@ -33,9 +45,15 @@ PLAIN: Final[dict[str, Decode]] = {
 """One line a format that needs no options and remembers nothing: the same function for every rule."""
 
 MADE: Final[dict[str, MakeDecoder]] = {
+    "chirpstack": chirpstack.decoder,
+    "json_fields": json_fields.decoder,
     "nmea": nmea.decoder,
+    "tts": tts.decoder,
 }
 """One line a format that has options, or remembers: each rule gets a decoder of its own."""
+
+WITH_FIELDS: Final = frozenset({"chirpstack", "json_fields", "tts"})
+"""Those that take the option `fields`."""
 
 FIRST_FOREIGN: Final = max(PayloadKind) + 1
 
@@ -73,6 +91,9 @@ class Decoders:
         return self._decoders[number - FIRST_FOREIGN](topic, payload, received_at_us)
 
     def _number(self, rule: TopicRule) -> int:
+        if rule.fields and rule.decoder not in WITH_FIELDS:
+            takers = ", ".join(sorted(WITH_FIELDS))
+            raise FatalError(f"topic rule {rule.filter}: {rule.decoder} takes no fields; those that do: {takers}")
         if rule.decoder in NUMBERS:
             return NUMBERS[rule.decoder]
         if rule.decoder not in MADE:

@@ -17,7 +17,7 @@ import math
 from typing import Annotated, Final
 
 import msgspec
-from msgspec import Meta, UnsetType, field
+from msgspec import UNSET, Meta, UnsetType, field
 
 from drover.telemetry.v1.reading_pb2 import Position, ReadingBatch, SensorSample
 from ingest.decoders.json_refusal import JSON_ERRORS, refusal
@@ -52,7 +52,7 @@ class _State(msgspec.Struct):
 
 class _Message(msgspec.Struct):
     state: _State | None = None
-    answer: msgspec.Raw | UnsetType = field(name="RSP", default=msgspec.UNSET)
+    answer: msgspec.Raw | UnsetType = field(name="RSP", default=UNSET)
 
 
 _IO: Final = tuple((name, int(name[3:])) for name in _Reported.__struct_fields__ if name.startswith("io_"))
@@ -68,7 +68,7 @@ def decode(topic: str, payload: bytes, received_at_us: int) -> ReadingBatch | Re
         return refusal(error)
     reported = message.state.reported if message.state is not None else None
     if reported is None:
-        if message.answer is not msgspec.UNSET:
+        if message.answer is not UNSET:
             return Rejection(Reason.NOT_A_READING, "the answer to a command")
         return Rejection(Reason.MISSING_FIELD, "state.reported is missing")
     if reported.ts is None:
