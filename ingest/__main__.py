@@ -43,6 +43,8 @@ log = structlog.get_logger()
 
 _Part = Batcher | DeadLetters | Registry | MqttSource
 _REDIS_PATIENCE_S: Final = 60.0
+# What decoders ask of devices is asked again if it is lost.
+_REQUEST_EXPIRY_S: Final = 60
 
 
 async def serve(stop: Stop, common: CommonSettings, settings: IngestSettings) -> None:
@@ -52,7 +54,14 @@ async def serve(stop: Stop, common: CommonSettings, settings: IngestSettings) ->
     """
     warm_up()
     keys = load_or_create_keys(common.data_dir)
-    rules = TopicRules(Decoders(settings.topic_rules()))
+    mqtt_sources: list[MqttSource] = []
+
+    def publish(topic: str, payload: bytes) -> None:
+        """To all brokers: which of them a device is at is not known, and elsewhere nobody listens."""
+        for source in mqtt_sources:
+            source.outbox.put(topic, payload, qos=0, expiry_s=_REQUEST_EXPIRY_S)
+
+    rules = TopicRules(Decoders(settings.topic_rules(), publish))
     brokers = [Broker.from_url(url.get_secret_value()) for url in settings.mqtt_urls]
     await migrate(settings.database(common), "ingest")
     engine = create_engine(settings.database(common))
@@ -87,7 +96,7 @@ async def serve(stop: Stop, common: CommonSettings, settings: IngestSettings) ->
                 drain_s=settings.drain_s,
                 max_outbox=settings.mqtt_outbox_messages,
             )
-            mqtt_sources = [MqttSource(broker, pipeline.filters, pipeline, options) for broker in brokers]
+            mqtt_sources += [MqttSource(broker, pipeline.filters, pipeline, options) for broker in brokers]
             letters_service = DeadLettersService(dead_letters, pipeline, unrouted_tenant=settings.unrouted_tenant)
             checks = _checks(client, engine, [batcher, dead_letters, registry, *mqtt_sources])
 

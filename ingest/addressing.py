@@ -1,7 +1,8 @@
 """Whose messages they are, and how to read them: by the table of topics seen, or once a topic by rule and register.
 
 The register may have to ask a database. Messages of topics that are known do not wait for that; those that do wait
-keep their order: a topic enters the table only with the last of its messages that waited.
+keep their order: a topic enters the table only with the last of its messages that waited. Some decoders remember across
+topics (births on one, data on another): while a message of such a decoder waits, all of that decoder wait behind it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from ingest.messages import Messages, topic
 from ingest.reasons import Reason, Rejection
@@ -39,6 +41,8 @@ class Strangers(NamedTuple):
 
     part: Addressed
     indices: dict[bytes, list[int]]
+    held: frozenset[int]
+    """Decoders that remember across topics, and have messages here."""
 
 
 class Addresses:
@@ -49,6 +53,7 @@ class Addresses:
         self._registry: Final = registry
         self._table: Final = table
         self._waiting: Final[Counter[bytes]] = Counter()
+        self._held: Final[Counter[int]] = Counter()
 
     def look_up(self, messages: Messages, refused: Mapping[int, Rejection]) -> tuple[Addressed, Strangers | None]:
         """What is known at once, and the rest, which must be given to `learn`. `refused` is not asked about."""
@@ -60,6 +65,11 @@ class Addresses:
             for index, rejection in refused.items():
                 known.reason[index] = rejection.reason
                 known.details[index] = rejection
+        held = self._held_by(messages, is_unknown)
+        if held:
+            is_unknown |= (
+                np.isin(resolved.decoder, list(held)) & (resolved.entry != UNKNOWN) & (known.reason == Reason.OK)
+            )
         if not is_unknown.any():
             return known, None
         known.reason[is_unknown] = ELSEWHERE
@@ -68,12 +78,13 @@ class Addresses:
         for index in np.flatnonzero(is_unknown).tolist():
             indices.setdefault(topic(messages, index), []).append(index)
         self._waiting.update(indices.keys())
+        self._held.update(held)
         part = Addressed(messages, resolved.device.copy(), resolved.decoder.copy(), reason, {})
-        return known, Strangers(part, indices)
+        return known, Strangers(part, indices, held)
 
     async def learn(self, strangers: Strangers) -> Addressed:
         """The addresses of strangers. One call at a time, in the order of `look_up`; settle them without waiting."""
-        part, indices = strangers
+        part, indices, held = strangers
         try:
             routes = {text: self._rules.match(text) for text in indices}
             names = {route.name for route in routes.values() if isinstance(route, Route)}
@@ -83,6 +94,7 @@ class Addresses:
                 self._waiting[text] -= 1
                 if not self._waiting[text]:
                     del self._waiting[text]
+            self._held.subtract(held)
         for text, route in routes.items():
             if isinstance(route, Rejection):
                 _refuse(part, indices[text], route)
@@ -95,6 +107,15 @@ class Addresses:
             else:
                 _refuse(part, indices[text], Rejection(Reason.UNKNOWN_DEVICE, "/".join(route.name)))
         return part
+
+    def _held_by(self, messages: Messages, is_unknown: npt.NDArray[np.bool_]) -> frozenset[int]:
+        """The decoders that remember across topics, and whose messages must wait: for some before, or of these."""
+        across = self._rules.decoders.across_topics
+        if not across:
+            return frozenset()
+        routes = (self._rules.match(topic(messages, index)) for index in np.flatnonzero(is_unknown).tolist())
+        new = {route.decoder for route in routes if isinstance(route, Route)}
+        return frozenset(number for number in across if number in new or self._held[number])
 
 
 def _refuse(part: Addressed, indices: list[int], rejection: Rejection) -> None:

@@ -29,6 +29,7 @@ class Reason(enum.IntEnum):
     BAD_DEVICE_ID = 17
     VALUE_OUT_OF_RANGE = 18
     NOT_A_READING = 19
+    NO_BIRTH = 20
 
     @property
     def text(self) -> str:
@@ -71,6 +72,7 @@ _TEXTS: Final = {
     Reason.BAD_DEVICE_ID: "a device id is 1 to 64, a tenant 1 to 128, of letters, digits and _ - . :",
     Reason.VALUE_OUT_OF_RANGE: "a number does not fit its column",
     Reason.NOT_A_READING: "a sound message that carries no reading, such as a last will",
+    Reason.NO_BIRTH: "it means nothing without a birth message that was not seen; a rebirth was asked for",
 }
 
 

@@ -34,10 +34,13 @@ class TopicRule(Settings):
     device_levels: tuple[Annotated[int, Field(ge=0)], ...] = Field(
         description="Topic levels that make the device id.", min_length=1
     )
+    optional_device_level: int | None = Field(
+        None, ge=0, description="Topic level that is added to the device id where a topic has it."
+    )
     tenant: str | None = Field(None, description="Tenant of all devices under this rule.")
     tenant_level: int | None = Field(None, ge=0, description="Topic level that names the tenant, instead of `tenant`.")
     fields: FieldSources = Field(
-        {}, description="Where the fields of chirpstack, tts and json_fields stand, see docs/formats.md."
+        {}, description="Where the fields of chirpstack, tts, json_fields and sparkplug stand, see docs/formats.md."
     )
 
     @pydantic.model_validator(mode="after")
@@ -89,7 +92,8 @@ class IngestSettings(Settings):
         (), description="Tenants whose devices may be provisioned so; empty: all."
     )
     topics: Annotated[tuple[TopicRule, ...], pydantic.BeforeValidator(_parsed)] = Field(
-        (), description="Rules for foreign topics: filter, decoder, device_levels, tenant or tenant_level, fields."
+        (),
+        description="Rules for foreign topics: filter, decoder, device_levels, tenant or tenant_level, and options.",
     )
     owntracks_tenant: str | None = Field(
         None, description="Tenant of owntracks/{user}/{device}; without it, OwnTracks topics are not subscribed."

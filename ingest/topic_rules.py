@@ -52,7 +52,10 @@ class TopicRules:
                 if max(rule.device_levels) >= len(levels) or (rule.tenant_level or 0) >= len(levels):
                     return Rejection(Reason.UNKNOWN_TOPIC, f"too few levels for the rule {rule.filter}")
                 tenant = rule.tenant if rule.tenant_level is None else levels[rule.tenant_level]
-                return _route(tenant or "", ".".join(levels[level] for level in rule.device_levels), decoder)
+                named = list(rule.device_levels)
+                if rule.optional_device_level is not None and rule.optional_device_level < len(levels):
+                    named.append(rule.optional_device_level)
+                return _route(tenant or "", ".".join(levels[level] for level in named), decoder)
         return Rejection(Reason.UNKNOWN_TOPIC)
 
     def tenant_of(self, topic: bytes) -> str | None:

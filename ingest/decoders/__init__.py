@@ -19,13 +19,14 @@ from ingest.decoders import (
     nmea,
     owntracks,
     senml,
+    sparkplug,
     teltonika_codec,
     teltonika_json,
     tts,
     zebra,
 )
 from ingest.decoders.native_protobuf import PayloadKind
-from ingest.decoders.signature import Decode, MakeDecoder
+from ingest.decoders.signature import Decode, MakeDecoder, MakeSpeaker, Publish
 from ingest.reasons import Rejection
 from ingest.settings import TopicRule
 from runtime.problems import FatalError
@@ -52,7 +53,12 @@ MADE: Final[dict[str, MakeDecoder]] = {
 }
 """One line a format that has options, or remembers: each rule gets a decoder of its own."""
 
-WITH_FIELDS: Final = frozenset({"chirpstack", "json_fields", "tts"})
+SPEAKING: Final[dict[str, MakeSpeaker]] = {
+    "sparkplug": sparkplug.decoder,
+}
+"""As MADE, for a format that also asks devices for something, and remembers across topics."""
+
+WITH_FIELDS: Final = frozenset({"chirpstack", "json_fields", "sparkplug", "tts"})
 """Those that take the option `fields`."""
 
 FIRST_FOREIGN: Final = max(PayloadKind) + 1
@@ -74,17 +80,26 @@ class NumberedRule(NamedTuple):
     number: int
 
 
+def _to_nobody(_topic: str, _payload: bytes) -> None:
+    """Where there is no broker."""
+
+
 class Decoders:
     """The foreign decoders of one process, those that rules had made for them included.
 
-    `TopicRule.decoder` names one of PLAIN or MADE, or a native kind for native payloads on other topics. Raises
-    FatalError for a decoder that does not exist, or for options that it does not take.
+    `TopicRule.decoder` names one of PLAIN, MADE or SPEAKING, or a native kind for native payloads on other topics.
+    `publish` is for those that speak. Raises FatalError for a decoder that does not exist, or for options that it does
+    not take.
     """
 
-    def __init__(self, rules: Sequence[TopicRule] = ()) -> None:
+    def __init__(self, rules: Sequence[TopicRule] = (), publish: Publish = _to_nobody) -> None:
+        self._publish: Final = publish
         self._decoders: Final[list[Decode]] = list(PLAIN.values())
+        self._across_topics: Final[set[int]] = set()
         self.rules: Final = tuple(NumberedRule(rule, self._number(rule)) for rule in rules)
         """In the order of configuration."""
+        self.across_topics: Final = frozenset(self._across_topics)
+        """Numbers of those whose memory is of several topics: their messages must come in order, whatever the topic."""
 
     def decode(self, number: int, topic: str, payload: bytes, received_at_us: int) -> ReadingBatch | Rejection:
         """One foreign payload, by the decoder of that number. Never raises, whatever the bytes."""
@@ -96,13 +111,19 @@ class Decoders:
             raise FatalError(f"topic rule {rule.filter}: {rule.decoder} takes no fields; those that do: {takers}")
         if rule.decoder in NUMBERS:
             return NUMBERS[rule.decoder]
-        if rule.decoder not in MADE:
-            known = [*NUMBERS, *MADE]
+        if rule.decoder in MADE:
+            decode = MADE[rule.decoder](rule)
+        elif rule.decoder in SPEAKING:
+            decode = SPEAKING[rule.decoder](rule, self._publish)
+        else:
+            known = [*NUMBERS, *MADE, *SPEAKING]
             near = difflib.get_close_matches(rule.decoder, known, 1, 0.5)
             hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(known))}"
             raise FatalError(f"topic rule {rule.filter}: unknown decoder {rule.decoder!r}; {hint}")
-        self._decoders.append(MADE[rule.decoder](rule))
+        self._decoders.append(decode)
         number = FIRST_FOREIGN + len(self._decoders) - 1
         if number > _MAX_NUMBER:
             raise FatalError(f"topic rule {rule.filter}: too many rules whose decoder is made for them")
+        if rule.decoder in SPEAKING:
+            self._across_topics.add(number)
         return number

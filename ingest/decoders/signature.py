@@ -14,3 +14,9 @@ Decode = Callable[[str, bytes, int], ReadingBatch | Rejection]
 MakeDecoder = Callable[[TopicRule], Decode]
 """A decoder for one rule: with the rule's options, and with a memory of its own if it needs one. Raises FatalError,
 naming the rule, for options that make no sense."""
+
+Publish = Callable[[str, bytes], None]
+"""`publish(topic, payload)`: sends a message to a device, without waiting, and without knowing whether it arrives."""
+
+MakeSpeaker = Callable[[TopicRule, Publish], Decode]
+"""As MakeDecoder, for a format that also asks devices for something."""

@@ -14,6 +14,7 @@ from drover.tracking.v1.definition_pb2 import DeviceAnnouncements
 from ingest.batcher import Batcher
 from ingest.dead_letters import DeadLetters, StoredLetter
 from ingest.decoders import Decoders
+from ingest.decoders.signature import Publish
 from ingest.device_name import DeviceName
 from ingest.messages import from_pairs
 from ingest.partitioning import join
@@ -124,6 +125,7 @@ async def running(
     log: PartitionedLog,
     *,
     rules: Sequence[TopicRule] = (),
+    publish: Publish | None = None,
     auto: AutoProvisioning = NO_AUTO,
     flush_readings: int = 4096,
     queue_readings: int = 262_144,
@@ -143,7 +145,8 @@ async def running(
         queue_readings=queue_readings,
     )
     dead_letters = DeadLetters(engine)
-    topic_rules = TopicRules(Decoders([OWNTRACKS, *rules]))
+    every = [OWNTRACKS, *rules]
+    topic_rules = TopicRules(Decoders(every) if publish is None else Decoders(every, publish))
     pipeline = Pipeline(topic_rules, registry, batcher, dead_letters, max_payload_bytes=max_payload_bytes)
     try:
         async with asyncio.TaskGroup() as tasks:

@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drover.telemetry.v1.reading_pb2 import ReadingBatch
-from ingest.decoders import FIRST_FOREIGN, MADE, PLAIN, Decoders
+from ingest.decoders import FIRST_FOREIGN, MADE, PLAIN, SPEAKING, Decoders
 from ingest.reasons import Rejection
 from ingest.settings import TopicRule
 from tests.ingest.rig import NOW_US
 
-NAMES = [*PLAIN, *MADE]
+NAMES = [*PLAIN, *MADE, *SPEAKING]
 NESTED = 100_000
 
 

@@ -93,7 +93,8 @@ class Ingest:
         return None
 
 
-async def _entries(redis_url: str) -> list[Entry]:
+async def entries_of(redis_url: str) -> list[Entry]:
+    """All there are."""
     async with redis_client.connect(redis_url) as client:
         log = RedisStreamLog(client, PARTITIONS)
         return await log.read_from(dict.fromkeys(range(PARTITIONS), START), max_entries=100_000, wait_ms=0)
@@ -117,7 +118,7 @@ async def test_stopping_drains_and_acknowledges_all_it_took(tmp_path: pathlib.Pa
     process.send_signal(signal.SIGTERM)
     assert await asyncio.wait_for(process.wait(), 15) == 0
     error = await asyncio.wait_for(sending, 15)
-    stored = _numbers(await _entries(redis_url), 0, acked)
+    stored = _numbers(await entries_of(redis_url), 0, acked)
     if error is not None:
         assert error.code() is grpc.StatusCode.UNAVAILABLE
     assert len(stored) == len(set(stored)) == acked[-1] * SIZE
@@ -132,7 +133,7 @@ async def test_killed_at_any_point_nothing_acknowledged_is_lost(
     acked: list[int] = []
     await asyncio.wait_for(ingest.send(acked, 0), 30)
     assert await asyncio.wait_for(process.wait(), 15) == -signal.SIGKILL
-    entries = await _entries(redis_url)
+    entries = await entries_of(redis_url)
     stored = _numbers(entries, 0, acked)
     assert len(stored) == len(set(stored))
     names = {number: name for number, _, name in announced_in(entries)}
@@ -162,7 +163,7 @@ async def test_a_redis_killed_in_between_loses_nothing(
     assert await asyncio.wait_for(sending, 60) is None
     process.terminate()
     assert await process.wait() == 0
-    stored = _numbers(await _entries(redis_url), 0, acked)
+    stored = _numbers(await entries_of(redis_url), 0, acked)
     assert set(stored) == set(range(SIZE, 3_000 * SIZE))
     # What was in flight may be there twice: the engine counts exact repetitions, and stores them once.
     assert len(stored) - len(set(stored)) <= 2_000
