@@ -46,6 +46,9 @@ _FLUSH: Final = Histogram("drover_ingest_flush_readings", "Readings in an append
 _TRY_AGAIN: Final = (*AWAY, ResponseError)
 _FIRST_PAUSE_S: Final = 0.02
 _LONGEST_PAUSE_S: Final = 1.0
+# What waited for an append is taken together, up to so many times `flush_readings`: each append syncs the disk. Beyond
+# it little is won (8: the same within noise), and whoever reads the log holds dozens of entries in memory.
+_BACKLOG_FLUSHES: Final = 4
 
 
 class LogUnavailableError(Unavailable):
@@ -169,7 +172,7 @@ class Batcher:
 
     def _next_batch(self) -> list[_Waiting]:
         readings = parts = 0
-        while parts < len(self._queue) and readings < self._flush_readings:
+        while parts < len(self._queue) and readings < _BACKLOG_FLUSHES * self._flush_readings:
             readings += self._queue[parts].size
             parts += 1
         batch, self._queue[:] = self._queue[:parts], self._queue[parts:]
