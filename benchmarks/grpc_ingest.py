@@ -1,19 +1,21 @@
-"""gRPC to the durable log: batches of 100 positions beside one position a message.
+"""gRPC to the durable log: batches of 100 positions beside one position a message, and ten thousand quiet streams.
 
-Both go over the same eight streams to the same `python -m ingest`, which decodes, appends to a real Redis (append-only
-file on) and then acknowledges; a run ends with the last receipt. The load is encoded before the clock starts. Client,
-ingest and Redis share the machine's cores. Afterwards the log is read: every reading of every run must be in it as
-often as it was sent, under the right device.
+`batch_100`: both go over the same eight streams to the same `python -m ingest`, which decodes, appends to a Redis (its
+file on disk) and then acknowledges; a run ends with the last receipt. The load is encoded before the clock starts.
+Client, ingest and Redis share the machine's cores. Afterwards the log is read: every reading of every run must be in it
+as often as it was sent, under the right device. `streams`: see grpc_streams.py.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import os
 import pathlib
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,7 +23,7 @@ import grpc
 import numpy as np
 import uvloop
 
-from benchmarks import servers
+from benchmarks import grpc_streams, servers
 from benchmarks.report import Options, Result, main, measure_pairs, progress, rate_result
 from drover.api.ingest.v1 import ingest_service_pb2 as messages
 from drover.telemetry.v1.reading_pb2 import Position, ReadingBatch
@@ -93,8 +95,8 @@ class Client:
 
 
 @contextlib.contextmanager
-def ingest(folder: pathlib.Path, redis_url: str) -> Iterator[int]:
-    """The port of an ingest process that is ready."""
+def ingest(folder: pathlib.Path, redis_url: str) -> Iterator[tuple[int, int]]:
+    """The port and the process id of an ingest process that is ready."""
     port = servers.free_port()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("DROVER_")} | {
         "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'protos'}",
@@ -105,22 +107,18 @@ def ingest(folder: pathlib.Path, redis_url: str) -> Iterator[int]:
         "DROVER_INGEST_GRPC_ADDRESS": f"127.0.0.1:{port}",
         "DROVER_INGEST_AUTO_PROVISION": "true",
     }
-    process = subprocess.Popen(
-        [sys.executable, "-m", "ingest"], env=environment, cwd=ROOT, stderr=subprocess.PIPE, text=True
-    )
+    said = folder / "ingest.log"  # not a pipe: one that nobody reads fills, and then holds ingest
+    with said.open("wb") as log:
+        process = subprocess.Popen([sys.executable, "-m", "ingest"], env=environment, cwd=ROOT, stderr=log)
     try:
-        assert process.stderr is not None
-        said = ""
-        for line in process.stderr:
-            said += line
-            if "ready" in line:
-                break
-        else:
-            raise SystemExit(f"ingest did not start:\n{said}")
-        yield port
+        while b"ready" not in said.read_bytes():
+            if process.poll() is not None:
+                raise SystemExit(f"ingest did not start:\n{said.read_text()}")
+            time.sleep(0.05)
+        yield port, process.pid
     finally:
         process.terminate()
-        process.communicate()
+        process.wait()
 
 
 async def stored(redis_url: str) -> dict[str, I64]:
@@ -145,16 +143,22 @@ async def stored(redis_url: str) -> dict[str, I64]:
 
 
 def run(options: Options) -> Iterator[Result]:
-    """The case `batch_100`."""
-    if not options.wants("batch_100"):
-        return
+    """The cases `batch_100` and `streams`."""
+    if options.wants("batch_100"):
+        yield batch_100(options)
+    if options.wants("streams"):
+        yield streams(grpc_streams.QUICK if options.quick else grpc_streams.FULL)
+
+
+def batch_100(options: Options) -> Result:
+    """Batches beside single messages."""
     pairs = 3 if options.quick else 7
     batches, singles = (300, 600) if options.quick else (1_500, 3_000)
     progress("encoding the load")
     batched = [requests(stream, batches, BATCH, 0) for stream in range(STREAMS)]
     single = [requests(stream, singles, 1, batches * BATCH) for stream in range(STREAMS)]
     loop = uvloop.new_event_loop()
-    with servers.folder() as folder, servers.redis(folder) as redis_url, ingest(folder, redis_url) as port:
+    with servers.folder() as folder, servers.redis(folder) as redis_url, ingest(folder, redis_url) as (port, _):
         token = load_or_create_keys(folder).issuer.issue("benchmark", "bench", Role.FORWARDER, 3600)
         client = Client(loop, port, token)
         measured = measure_pairs(lambda: client.send(batched), lambda: client.send(single), pairs=pairs)
@@ -167,7 +171,7 @@ def run(options: Options) -> Iterator[Result]:
         and set(sequences) == {f"device-{stream}" for stream in range(STREAMS)}
         and all(np.array_equal(np.bincount(found), wanted) for found in sequences.values())
     )
-    yield rate_result(
+    return rate_result(
         "batch_100",
         measured,
         count=STREAMS * batches * BATCH,
@@ -176,6 +180,19 @@ def run(options: Options) -> Iterator[Result]:
         checked=checked,
         notes={"streams": STREAMS},
     )
+
+
+def streams(scale: grpc_streams.Scale) -> Result:
+    """Many streams that are mostly quiet."""
+    with servers.folder() as folder, servers.redis(folder) as redis_url, ingest(folder, redis_url) as (port, pid):
+        token = load_or_create_keys(folder).issuer.issue("benchmark", "bench", Role.FORWARDER, 3600)
+        held = grpc_streams.hold(port, pid, token, scale)
+        sequences = asyncio.run(stored(redis_url))
+    wanted = np.arange((scale.seconds + 1) * grpc_streams.POSITIONS)
+    in_the_log = len(sequences) == scale.streams and all(
+        np.array_equal(np.sort(found), wanted) for found in sequences.values()
+    )
+    return dataclasses.replace(held, checked=held.checked and in_the_log)
 
 
 if __name__ == "__main__":

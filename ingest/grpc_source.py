@@ -7,6 +7,7 @@ together are past the high-water mark, nothing is read, and HTTP/2 flow control 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import AsyncIterator
 from typing import Any, Final
@@ -66,7 +67,9 @@ class _InFlight:
                 return False
             self._changed.clear()
             await self._changed.wait()
-        await asyncio.wait((self._receipts[0],))
+        # `asyncio.wait`, which would not raise what the batch came to, takes a quarter of the time of a quiet stream.
+        with contextlib.suppress(Problem):
+            await self._receipts[0]
         return True
 
     def pop_settled(self) -> asyncio.Future[Receipt] | None:
