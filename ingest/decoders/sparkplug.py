@@ -40,6 +40,8 @@ MAX_PAYLOAD_METRICS: Final = 50_000
 
 _REBIRTH: Final = b"Node Control/Rebirth"
 _BOOLEAN: Final = 11
+# What every node has, and some devices: commands, and the number of the session.
+_NO_MEASURES: Final = ("bdSeq", "Node Control/", "Device Control/")
 _NODE_LEVELS: Final = 4
 _DEVICE_LEVELS: Final = 5
 _OF_NODES: Final = frozenset({"NBIRTH", "NDATA", "NDEATH"})
@@ -149,7 +151,9 @@ def _read(
         return batch
     if any(sample.field in _PLACE and sample.value is not None for sample in samples):
         return Rejection(Reason.NO_LOCATION, "half a location, and the other half is not known")
-    if not samples and kind == "DBIRTH":
-        names = ", ".join(metric.name.decode(errors="replace") for metric in message.metrics[:20])
-        return Rejection(Reason.UNKNOWN_TYPE, f"no metric is a field of ours: {names[:400]}")
+    if not samples and kind.endswith("BIRTH"):
+        names = [metric.name.decode(errors="replace") for metric in message.metrics]
+        others = [name for name in names if not name.startswith(_NO_MEASURES)]
+        if others:
+            return Rejection(Reason.UNKNOWN_TYPE, f"no metric is a field of ours: {', '.join(others)[:400]}")
     return Rejection(Reason.NOT_A_READING, "no metric of ours, or none with a value")

@@ -131,6 +131,25 @@ def test_every_row_is_stored_once_and_the_events_are_the_oracle_s(
     assert {feature["properties"]["device_id"] for feature in positions} == oracle.devices_with_fix(expected)
 
 
+def test_a_receiver_s_log(make_stack: MakeStack, drover_data: pathlib.Path) -> None:
+    """NMEA does not say whose it is: whoever replays it must."""
+    stack = make_stack()
+    file = drover_data / "nmea" / "quectel-l76k-nmea.log"
+    with stack.replay(file, "--format", "nmea") as replay:
+        _, complained = replay.communicate(timeout=60)
+    assert replay.returncode != 0
+    assert "--device" in complained
+    with stack.replay(file, "--format", "nmea", "--device", "van-7") as replay:
+        said, complained = replay.communicate(timeout=60)
+    assert replay.returncode == 0, complained
+    sent = json.loads(said)
+    fixes = sum(isinstance(row, Row) for row in replay_formats.rows(file, "nmea", "van-7"))
+    assert sent["acknowledged"] == sent["rows"] == fixes > 100
+    stack.wait_until("history has all fixes", lambda: stack.accounts()["positions_stored"] == fixes)
+    place = stack.get("/v1/devices/van-7/position")
+    assert place["geometry"]["coordinates"][:2] == pytest.approx([-122.3263922, 47.6619783], abs=1e-6)
+
+
 AGAIN_ROWS = 12_000
 
 

@@ -15,6 +15,8 @@ import pytest
 from ingest.settings import IngestSettings, TopicRule
 from runtime.settings import load
 from tests.ingest.rig import NOW_US, FakeLog, running
+from tests.ingest.test_nmea import GGA, RMC, lines
+from tests.ingest.test_sparkplug import metric, payload
 from tests.ingest.test_teltonika_codec import T_MS, framed, packet, record
 
 DOCUMENT = pathlib.Path(__file__).resolve().parents[2] / "docs" / "formats.md"
@@ -38,7 +40,7 @@ def documented_rules(tmp_path: pathlib.Path) -> list[TopicRule]:
 
 
 class Case(NamedTuple):
-    """A topic of device `d-1`, a payload with so many positions, samples and tag reads, and one that is refused."""
+    """A topic of `device`, a payload with so many positions, samples and tag reads, and one that is refused."""
 
     decoder: str
     topic: str
@@ -46,6 +48,7 @@ class Case(NamedTuple):
     counts: tuple[int, int, int]
     bad: bytes
     reason: str
+    device: str = "d-1"
 
 
 def _json(value: object) -> bytes:
@@ -56,6 +59,8 @@ _REPORTED = {"ts": T_MS, "latlng": "54.5,25.5", "sat": 0, "66": 12_000}
 _UP = {"time": TIME, "fCnt": 3, "data": "qg==", "object": {"temperature": 4.5, "latitude": 1.5, "longitude": 2.5}}
 _PLACE = {"latitude": 1, "longitude": 2}
 _IMPINJ = {"eventType": "tagInventory", "timestamp": TIME, "tagInventoryEvent": {"epcHex": "3074", "antennaPort": 2}}
+_PACK = [{"bt": NOW_US / 1e6, "n": "lat", "u": "lat", "v": 1}, {"n": "lon", "u": "lon", "v": 2},
+         {"n": "t1", "u": "Cel", "v": 4}]  # fmt: skip
 _ZEBRA = {"type": "SIMPLE", "timestamp": TIME, "data": {"eventNum": 1, "idHex": "3074"}}
 
 CASES = [
@@ -75,6 +80,10 @@ CASES = [
          _json({"received_at": TIME, "uplink_message": {"decoded_payload": {"temperature_2": "n/a"}}}), "malformed"),
     Case("json_fields", "trackers/d-1/status", _json({"ts": NOW_US / 1e6, "pos": [1, 2], "battery": 80}), (1, 1, 0),
          _json({"pos": [1, 2]}), "missing_field"),
+    Case("senml", "senml/d-1", _json(_PACK), (1, 1, 0), _json([{"bver": 11}, *_PACK]), "malformed"),
+    Case("nmea", "gps/d-1", lines(RMC, GGA), (1, 0, 0), lines(RMC, GGA)[:-3].replace(b"A", b"B"), "malformed"),
+    Case("sparkplug", "spBv1.0/yard/DDATA/gate/d-1", payload(metric("lat", 1.0), metric("lon", 2.0)), (1, 0, 0),
+         payload(metric("lat", 1.0)), "no_location", "yard.gate.d-1"),
 ]  # fmt: skip
 IDS = [case.decoder for case in CASES]
 
@@ -89,7 +98,7 @@ def test_every_example_of_the_documentation_is_understood(tmp_path: pathlib.Path
 async def test_readings_reach_the_log_and_bad_payloads_the_letters(tmp_path: pathlib.Path, case: Case) -> None:
     log = FakeLog()
     async with running(tmp_path, log, rules=documented_rules(tmp_path)) as rig:
-        (number,) = await rig.provision("d-1")
+        (number,) = await rig.provision(case.device)
         await rig.send((case.topic, case.bad), (case.topic, case.sound), (case.topic, case.bad))
         found = log.readings
         counts = tuple(len(columns.device) for columns in (found.positions, found.sensors, found.tags))
@@ -113,7 +122,7 @@ async def test_a_letter_of_a_stranger_is_replayed_once_it_is_known(tmp_path: pat
     async with running(tmp_path, log, rules=documented_rules(tmp_path)) as rig:
         await rig.send((case.topic, case.sound))
         assert [letter.reason for letter in await rig.letters()] == ["unknown_device"]
-        await rig.provision("d-1")
+        await rig.provision(case.device)
         outcome = await rig.pipeline.replay((await rig.letters())[0])
         assert (outcome.accepted, outcome.refusals) == (sum(case.counts), [])
         assert sum(len(columns.device) for columns in log.readings) == sum(case.counts)

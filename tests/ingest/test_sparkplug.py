@@ -426,6 +426,8 @@ def test_metrics_by_configuration() -> None:
         ("spBv1.0/yard/NDATA/gate", payload(metric("torque", 1.0)), Reason.NOT_A_READING),
         ("spBv1.0/yard/NDATA/gate", payload(metric(alias=1, value=1.0)), Reason.NO_BIRTH),
         ("spBv1.0/yard/DBIRTH/gate/truck", payload(metric("torque", 1.0)), Reason.UNKNOWN_TYPE),
+        ("spBv1.0/yard/NBIRTH/gate", payload(metric("torque", 1.0)), Reason.UNKNOWN_TYPE),
+        ("spBv1.0/yard/NBIRTH/gate", nbirth(), Reason.NOT_A_READING),
         (
             "spBv1.0/yard/NBIRTH/gate",
             payload(*[SparkplugMetric()] * (MAX_PAYLOAD_METRICS + 1)),
