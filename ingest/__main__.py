@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -13,13 +14,16 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from ingest import tls
 from ingest.batcher import Batcher
 from ingest.broker_trial import try_queue
+from ingest.credentials import Credentials, MosquittoFolder
 from ingest.dead_letters import DeadLetters
 from ingest.dead_letters_api import DeadLettersService
 from ingest.decoders import Decoders
 from ingest.grpc_intake import GrpcIntake
 from ingest.grpc_source import GrpcSource
+from ingest.mosquitto_files import Login
 from ingest.mqtt_source import Broker, MqttOptions, MqttSource, Version
 from ingest.pipeline import Pipeline
 from ingest.registry import AutoProvisioning, Registry
@@ -37,11 +41,11 @@ from runtime.problems import FatalError, Unavailable
 from runtime.process import Stop, run_with_settings
 from runtime.redis_client import AWAY, connect
 from runtime.settings import CommonSettings
-from runtime.tokens import load_or_create_keys
+from runtime.tokens import Verifier, load_or_create_keys
 
 log = structlog.get_logger()
 
-_Part = Batcher | DeadLetters | Registry | MqttSource
+_Part = Batcher | Credentials | DeadLetters | Registry | MqttSource
 _REDIS_PATIENCE_S: Final = 60.0
 # What decoders ask of devices is asked again if it is lost.
 _REQUEST_EXPIRY_S: Final = 60
@@ -62,7 +66,8 @@ async def serve(stop: Stop, common: CommonSettings, settings: IngestSettings) ->
             source.outbox.put(topic, payload, qos=0, expiry_s=_REQUEST_EXPIRY_S)
 
     rules = TopicRules(Decoders(settings.topic_rules(), publish))
-    brokers = [Broker.from_url(url.get_secret_value()) for url in settings.mqtt_urls]
+    broker_tls = tls.of_brokers(settings.mqtt_ca, settings.mqtt_certificate, settings.mqtt_key)
+    brokers = [Broker.from_url(url.get_secret_value(), tls=broker_tls) for url in settings.mqtt_urls]
     await migrate(settings.database(common), "ingest")
     engine = create_engine(settings.database(common))
     try:
@@ -74,6 +79,13 @@ async def serve(stop: Stop, common: CommonSettings, settings: IngestSettings) ->
             log_losses([*await redis_losses(client), await database_losses(engine, "ingest database")])
             auto = AutoProvisioning(settings.auto_provision, frozenset(settings.auto_provision_tenants))
             registry = Registry(engine, auto)
+            credentials = Credentials(
+                engine,
+                keys.issuer,
+                mosquitto=_mosquitto_folder(settings, brokers),
+                poll_s=settings.credentials_poll_s,
+            )
+            await credentials.refresh()
             batcher = Batcher(
                 partitioned_log,
                 registry.device,
@@ -98,18 +110,27 @@ async def serve(stop: Stop, common: CommonSettings, settings: IngestSettings) ->
             )
             mqtt_sources += [MqttSource(broker, pipeline.filters, pipeline, options) for broker in brokers]
             letters_service = DeadLettersService(dead_letters, pipeline, unrouted_tenant=settings.unrouted_tenant)
-            checks = _checks(client, engine, [batcher, dead_letters, registry, *mqtt_sources])
+            checks = _checks(client, engine, [batcher, dead_letters, registry, credentials, *mqtt_sources])
 
             async with asyncio.TaskGroup() as tasks:
                 intake = GrpcIntake(pipeline, tasks, high_water_bytes=settings.grpc_high_water_bytes)
-                grpc_source = GrpcSource(intake)
-                services = [grpc_source.add, DeviceRegistryService(registry).add, letters_service.add]
+                grpc_source = GrpcSource(intake, credentials.check)
+                registry_service = DeviceRegistryService(registry, credentials)
+                services = [grpc_source.add, registry_service.add, letters_service.add]
                 tasks.create_task(batcher.run())
                 tasks.create_task(dead_letters.run())
                 pruning = tasks.create_task(dead_letters.run_retention())
+                polling = tasks.create_task(credentials.run())
                 async with (
                     probe.serving(settings.probe_host, settings.probe_port, checks),
-                    GrpcServer(settings.grpc_address, keys.verifier, services, grace_s=settings.drain_s),
+                    GrpcServer(
+                        settings.grpc_address,
+                        keys.verifier,
+                        services,
+                        check=credentials.check,
+                        grace_s=settings.drain_s,
+                    ),
+                    _for_devices(settings, keys.verifier, grpc_source, credentials),
                 ):
                     reading = [tasks.create_task(source.run(stop)) for source in mqtt_sources]
                     trial = tasks.create_task(
@@ -122,11 +143,39 @@ async def serve(stop: Stop, common: CommonSettings, settings: IngestSettings) ->
                     await asyncio.gather(*reading)
                 impatience.cancel()
                 pruning.cancel()
+                polling.cancel()
                 trial.cancel()
                 batcher.close()
                 dead_letters.close()
     finally:
         await engine.dispose()
+
+
+def _for_devices(
+    settings: IngestSettings, verifier: Verifier, source: GrpcSource, credentials: Credentials
+) -> contextlib.AbstractAsyncContextManager[object]:
+    """The gRPC server with TLS, where one is asked for: it serves devices and nothing else."""
+    if not settings.grpc_tls_address:
+        return contextlib.nullcontext()
+    shown = tls.of_devices(settings.grpc_tls_certificate, settings.grpc_tls_key, settings.grpc_tls_client_ca)
+    return GrpcServer(
+        settings.grpc_tls_address,
+        verifier,
+        [source.add],
+        credentials=shown,
+        of_certificate=credentials.of_certificate,
+        check=credentials.check,
+        grace_s=settings.drain_s,
+    )
+
+
+def _mosquitto_folder(settings: IngestSettings, brokers: Sequence[Broker]) -> MosquittoFolder | None:
+    if settings.mosquitto_dir is None:
+        return None
+    logins = {Login(broker.username, broker.password or "") for broker in brokers if broker.username is not None}
+    if settings.mqtt_certificate is not None:
+        logins.add(Login(tls.common_name(settings.mqtt_certificate), None))
+    return MosquittoFolder(settings.mosquitto_dir, sorted(logins), settings.mosquitto_acl)
 
 
 async def _try_brokers(brokers: Sequence[Broker], version: Version) -> None:

@@ -30,6 +30,20 @@ def is_tenant(text: str) -> bool:
     return _TENANT.fullmatch(text) is not None
 
 
+def user_name(name: DeviceName) -> str:
+    """What the device signs in as, to MQTT brokers and in the common name of a certificate: `tenant/device`, with `:`
+    written `%3A`, since Mosquitto's password file ends a name there.
+    """
+    return f"{name.tenant}/{name.device_id}".replace(":", "%3A")
+
+
+def of_user_name(text: str) -> DeviceName | None:
+    """The device that signs in so, if a device can."""
+    tenant, _, device_id = text.replace("%3A", ":").partition("/")
+    name = DeviceName(tenant, device_id)
+    return name if is_tenant(tenant) and is_device_id(device_id) and user_name(name) == text else None
+
+
 def batch_topic(name: DeviceName) -> str:
     """The topic of a device's batches; the topic of dead letters that did not come by MQTT."""
     return f"drover/v1/{name.tenant}/{name.device_id}/batch"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 
 import grpc
@@ -20,7 +20,7 @@ from ingest.fault_points import reach
 from ingest.grpc_intake import GrpcIntake, Receipt
 from runtime.grpc_server import require
 from runtime.metrics import Gauge
-from runtime.problems import Invalid, Problem, Unavailable
+from runtime.problems import Invalid, Problem, Unauthenticated, Unavailable
 from runtime.tokens import Caller, Role
 
 _STREAMS: Final = Gauge("drover_ingest_grpc_streams", "gRPC streams open.")
@@ -45,6 +45,8 @@ class _InFlight:
         self._changed: Final = asyncio.Event()
         self._slots: Final = asyncio.Semaphore(WINDOW)
         self._is_ended = False
+        self.problem: Problem | None = None
+        """Why nothing more is read, where the sender is to be told."""
 
     async def has_slot(self) -> None:
         """Returns when another batch may be read; it takes the slot."""
@@ -83,8 +85,10 @@ class _InFlight:
 class GrpcSource:
     """The service. `add` puts it on a server."""
 
-    def __init__(self, intake: GrpcIntake) -> None:
+    def __init__(self, intake: GrpcIntake, check: Callable[[Caller], None]) -> None:
+        """`check` raises a Problem for a caller that is no longer good: streams may last for months."""
         self._intake: Final = intake
+        self._check: Final = check
         self._open: Final[set[_InFlight]] = set()
         """What each open stream has in flight."""
         self._is_closing = False
@@ -126,6 +130,8 @@ class GrpcSource:
                         reach("after_ack")
                     if problem is not None:
                         raise problem
+            if in_flight.problem is not None:
+                raise in_flight.problem
             if self._is_closing:
                 raise Unavailable("ingest is stopping", code="stopping")
         finally:
@@ -141,7 +147,10 @@ class GrpcSource:
                 request = await anext(requests, None)
                 if request is None or self._is_closing:
                     return
+                self._check(sender)
                 in_flight.put(self._intake.submit(request, sender))
+        except Unauthenticated as problem:
+            in_flight.problem = problem
         finally:
             in_flight.end()
 

@@ -63,7 +63,10 @@ class Broker(NamedTuple):
 
     @classmethod
     def from_url(cls, url: str, *, tls: ssl.SSLContext | None = None) -> Self:
-        """Of `mqtt://[user:password@]host[:port]`, or `mqtts://` for TLS. Raises FatalError, without the password."""
+        """Of `mqtt://[user:password@]host[:port]`, or `mqtts://` for TLS, with `tls` or the system's certificates.
+
+        Raises FatalError, without the password.
+        """
         try:
             parts = urllib.parse.urlsplit(url)
             port = parts.port
@@ -73,9 +76,8 @@ class Broker(NamedTuple):
             raise FatalError("an MQTT URL is mqtt://[user:password@]host[:port], or mqtts:// for TLS")
         username = urllib.parse.unquote(parts.username) if parts.username else None
         password = urllib.parse.unquote(parts.password) if parts.password else None
-        if parts.scheme == "mqtts" and tls is None:
-            tls = ssl.create_default_context()
-        return cls(parts.hostname, port or _PORTS[parts.scheme], username, password, tls)
+        context = None if parts.scheme == "mqtt" else tls or ssl.create_default_context()
+        return cls(parts.hostname, port or _PORTS[parts.scheme], username, password, context)
 
 
 class MqttOptions(NamedTuple):

@@ -1,4 +1,4 @@
-"""`DeviceRegistry`: proto to register, and back."""
+"""`DeviceRegistry`: proto to the registers of devices and credentials, and back."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import grpc
 
 from drover.api.ingest.v1 import ingest_service_pb2 as messages
 from drover.api.ingest.v1 import ingest_service_pb2_grpc as services
-from ingest.device_name import DeviceName
+from ingest.credentials import Credentials, Issued
+from ingest.device_name import DeviceName, user_name
 from ingest.registry import Device, Registry
 from runtime.grpc_server import caller, require
 from runtime.tokens import Role
@@ -18,10 +19,11 @@ _MAX_PAGE_SIZE: Final = 10_000
 
 
 class DeviceRegistryService(services.DeviceRegistryServicer):
-    """Everybody reads the devices of the own tenant; dispatchers and admins provision."""
+    """Everybody reads the devices of the own tenant; dispatchers and admins provision; admins give credentials."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, credentials: Credentials) -> None:
         self._registry: Final = registry
+        self._credentials: Final = credentials
 
     def add(self, server: grpc.aio.Server) -> None:
         """Puts the service on a server."""
@@ -33,7 +35,7 @@ class DeviceRegistryService(services.DeviceRegistryServicer):
         """Idempotent. Raises BadDeviceNameError."""
         name = DeviceName(require(Role.DISPATCHER, Role.ADMIN).tenant, request.device_id)
         return messages.ProvisionDeviceResponse(
-            device=_message(await self._registry.provision(name, request.display_name))
+            device=self._message(await self._registry.provision(name, request.display_name))
         )
 
     async def GetDevice(  # noqa: N802
@@ -41,7 +43,7 @@ class DeviceRegistryService(services.DeviceRegistryServicer):
     ) -> messages.GetDeviceResponse:
         """Raises UnknownDeviceError."""
         device = await self._registry.get(DeviceName(caller().tenant, request.device_id))
-        return messages.GetDeviceResponse(device=_message(device))
+        return messages.GetDeviceResponse(device=self._message(device))
 
     async def ListDevices(  # noqa: N802
         self, request: messages.ListDevicesRequest, _context: object
@@ -50,16 +52,55 @@ class DeviceRegistryService(services.DeviceRegistryServicer):
         size = min(request.page_size or _PAGE_SIZE, _MAX_PAGE_SIZE)
         found = await self._registry.page(caller().tenant, request.page_token, size + 1)
         return messages.ListDevicesResponse(
-            devices=[_message(device) for device in found[:size]],
+            devices=[self._message(device) for device in found[:size]],
             next_page_token=found[size - 1].name.device_id if len(found) > size else "",
         )
 
+    async def CreateCredentials(  # noqa: N802
+        self, request: messages.CreateCredentialsRequest, _context: object
+    ) -> messages.CreateCredentialsResponse:
+        """Raises UnknownDeviceError and CredentialsExistError."""
+        issued = await self._credentials.create(await self._device(request.device_id), request.token_lifetime_s)
+        return messages.CreateCredentialsResponse(credentials=_secrets(issued))
 
-def _message(device: Device) -> messages.Device:
-    return messages.Device(
-        device_id=device.name.device_id,
-        tenant=device.name.tenant,
-        display_name=device.display_name,
-        device_number=device.number,
-        provisioned_at_us=device.provisioned_at_us,
+    async def RotateCredentials(  # noqa: N802
+        self, request: messages.RotateCredentialsRequest, _context: object
+    ) -> messages.RotateCredentialsResponse:
+        """Raises UnknownDeviceError."""
+        issued = await self._credentials.rotate(await self._device(request.device_id), request.token_lifetime_s)
+        return messages.RotateCredentialsResponse(credentials=_secrets(issued))
+
+    async def RevokeCredentials(  # noqa: N802
+        self, request: messages.RevokeCredentialsRequest, _context: object
+    ) -> messages.RevokeCredentialsResponse:
+        """Idempotent. Raises UnknownDeviceError."""
+        await self._credentials.revoke(await self._device(request.device_id))
+        return messages.RevokeCredentialsResponse()
+
+    async def _device(self, device_id: str) -> Device:
+        return await self._registry.get(DeviceName(require(Role.ADMIN).tenant, device_id))
+
+    def _message(self, device: Device) -> messages.Device:
+        credential = self._credentials.of(device.name)
+        state = messages.CREDENTIAL_STATE_NONE
+        if credential is not None:
+            state = messages.CREDENTIAL_STATE_REVOKED if credential.is_revoked else messages.CREDENTIAL_STATE_ACTIVE
+        return messages.Device(
+            device_id=device.name.device_id,
+            tenant=device.name.tenant,
+            display_name=device.display_name,
+            device_number=device.number,
+            provisioned_at_us=device.provisioned_at_us,
+            credential_state=state,
+        )
+
+
+def _secrets(issued: Issued) -> messages.DeviceCredentials:
+    return messages.DeviceCredentials(
+        device_id=issued.name.device_id,
+        credential_number=issued.number,
+        mqtt_username=user_name(issued.name),
+        mqtt_password=issued.password,
+        grpc_token=issued.token,
+        token_expires_at_us=issued.token_expires_at_us,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pathlib
 from typing import Annotated, Any, Literal, Self
 
 import pydantic
@@ -59,6 +60,19 @@ class IngestSettings(Settings):
         (SecretStr("mqtt://127.0.0.1:1883"),),
         description="Brokers to subscribe at: mqtt(s)://[user:password@]host:port, between commas; empty for none.",
     )
+    mqtt_ca: pathlib.Path | None = Field(
+        None, description="Certificates (PEM) that sign the brokers' for mqtts://; without it, the system's."
+    )
+    mqtt_certificate: pathlib.Path | None = Field(
+        None, description="Own certificate (PEM) for brokers that ask for one; its common name is the user name."
+    )
+    mqtt_key: pathlib.Path | None = Field(None, description="Key (PEM) of mqtt_certificate.")
+    mosquitto_dir: pathlib.Path | None = Field(
+        None, description="Folder where mosquitto.passwords and mosquitto.acl are kept up to date; none: not written."
+    )
+    mosquitto_acl: Literal["devices", "pattern"] = Field(
+        "devices", description="Form of mosquitto.acl: topics of each device, or one pattern; see docs/security.md."
+    )
     mqtt_client_id: str = Field(
         "drover-ingest", min_length=1, description="Fixed client id: the broker keeps the session of this name."
     )
@@ -81,6 +95,18 @@ class IngestSettings(Settings):
         10_000, ge=1, description="Messages to devices that may wait for a broker; beyond it, the oldest are dropped."
     )
     grpc_address: str = Field("127.0.0.1:50051", description="host:port of the gRPC server.")
+    grpc_tls_address: str = Field(
+        "", description="host:port of a second gRPC server, with TLS, for devices; empty: none."
+    )
+    grpc_tls_certificate: pathlib.Path | None = Field(None, description="Its certificate chain (PEM).")
+    grpc_tls_key: pathlib.Path | None = Field(None, description="Its key (PEM).")
+    grpc_tls_client_ca: pathlib.Path | None = Field(
+        None,
+        description="Certificates (PEM) that sign devices'; with it, each device must show one, and needs no token.",
+    )
+    credentials_poll_s: float = Field(
+        2.0, gt=0, description="How late at most a change of credentials by another process is heeded."
+    )
     grpc_high_water_bytes: int = Field(
         64 * 1024 * 1024, ge=1, description="Bytes in flight at which reading from all gRPC streams pauses."
     )

@@ -1,4 +1,4 @@
-"""The tables of ingest's database: devices and dead letters."""
+"""The tables of ingest's database: devices, their credentials, dead letters."""
 
 from __future__ import annotations
 
@@ -33,6 +33,30 @@ next_device: Final = Table(
     # One row: who gives numbers changes it first, so that its lock puts givers one behind the other.
     Column("next_device_id", BigInteger, primary_key=True, autoincrement=False),
     Column("device_number", BigInteger, nullable=False),
+    **TABLE_OPTIONS,
+)
+
+device_credentials: Final = Table(
+    "device_credentials",
+    metadata,
+    Column("device_number", BigInteger, primary_key=True, autoincrement=False),
+    # Of the device, from 1; a revocation counts too, so that no number ever comes back to life.
+    Column("credential_number", BigInteger, nullable=False),
+    # Null is revoked.
+    Column("secret_hash", String(200)),
+    Column("changed_at_us", BigInteger, nullable=False),
+    # Of all devices, in the order of commits: who reads what came after the last one it saw has missed nothing.
+    Column("change_number", BigInteger, nullable=False),
+    Index("device_credentials_changed", "change_number"),
+    **TABLE_OPTIONS,
+)
+
+credential_changes: Final = Table(
+    "credential_changes",
+    metadata,
+    # One row, as in `next_device`.
+    Column("credential_changes_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("change_number", BigInteger, nullable=False),
     **TABLE_OPTIONS,
 )
 

@@ -31,6 +31,11 @@ PROBLEM_KEY: Final = "drover-problem"
 TENANT_KEY: Final = "drover-tenant"
 MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
 
+OfCertificate = Callable[[str], Caller]
+"""Who the common name of a client's certificate speaks for. Raises InvalidToken."""
+Check = Callable[[Caller], None]
+"""Raises a Problem for a caller whose token or certificate is sound and no longer good."""
+
 _caller: contextvars.ContextVar[Caller] = contextvars.ContextVar("caller")
 
 
@@ -51,18 +56,29 @@ def require(*roles: Role) -> Caller:
 class _Guard(grpc.aio.ServerInterceptor):
     """Checks the token of every call, tells handlers who calls, and turns Problems into status codes."""
 
-    def __init__(self, verifier: Verifier) -> None:
+    def __init__(self, verifier: Verifier, of_certificate: OfCertificate | None, check: Check | None) -> None:
         self._verifier = verifier
+        self._of_certificate = of_certificate
+        self._check = check
 
     def _authenticate(self, context: grpc.aio.ServicerContext[Any, Any]) -> Caller:
         metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
-        scheme, _, token = metadata.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not token:
-            raise InvalidToken("the call carries no bearer token", code="token_missing")
-        who = self._verifier.verify(token)
+        who = self._holder(context, metadata.get("authorization", ""))
+        if self._check is not None:
+            self._check(who)
         if who.role is Role.SERVICE:
             return Caller(who.subject, metadata.get(TENANT_KEY, ""), who.role, who.expires_at_s)
         return who
+
+    def _holder(self, context: grpc.aio.ServicerContext[Any, Any], authorization: str) -> Caller:
+        scheme, _, token = authorization.partition(" ")
+        if scheme.lower() == "bearer" and token:
+            return self._verifier.verify(token)
+        if self._of_certificate is not None and not authorization:
+            names = list(context.auth_context().get("x509_common_name", ()))
+            if len(names) == 1:
+                return self._of_certificate(names[0].decode(errors="replace"))
+        raise InvalidToken("the call carries no bearer token", code="token_missing")
 
     async def intercept_service(
         self,
@@ -118,6 +134,7 @@ async def _abort(context: grpc.aio.ServicerContext[Any, Any], problem: Problem) 
 class GrpcServer:
     """A server on `address` (host:port), as an async context. `services` add themselves to the server.
 
+    With `of_certificate`, a call without a token is its client certificate's; `credentials` must then ask for one.
     Raises FatalError when the address is taken. `port` is the port bound, for an address that ended in :0.
     """
 
@@ -128,18 +145,20 @@ class GrpcServer:
         services: Iterable[Callable[[grpc.aio.Server], None]],
         *,
         credentials: grpc.ServerCredentials | None = None,
+        of_certificate: OfCertificate | None = None,
+        check: Check | None = None,
         grace_s: float = 5.0,
     ) -> None:
         self._address = address
-        self._verifier = verifier
         self._services = list(services)
         self._credentials = credentials
+        self._guard = _Guard(verifier, of_certificate, check)
         self._grace_s = grace_s
         self.port = 0
 
     async def __aenter__(self) -> Self:
         self._server = grpc.aio.server(
-            interceptors=[_Guard(self._verifier)],
+            interceptors=[self._guard],
             options=[
                 ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
                 ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),

@@ -43,6 +43,10 @@ class Caller:
     tenant: str
     role: Role
     expires_at_s: float
+    credential: int | None = 0
+    """Which of the subject's credentials it signed in with, counted from 1; 0 where the token names none, None with a
+    certificate. What a number is worth is the server's to know.
+    """
 
 
 class InvalidToken(Unauthenticated):
@@ -57,10 +61,10 @@ class Issuer:
     def __init__(self, private_key: Ed25519PrivateKey) -> None:
         self._private_key = private_key
 
-    def issue(self, subject: str, tenant: str, role: Role, lifetime_s: float) -> str:
-        """A token for `subject`, valid from now for `lifetime_s` seconds."""
+    def issue(self, subject: str, tenant: str, role: Role, lifetime_s: float, *, credential: int = 0) -> str:
+        """A token for `subject`, valid from now for `lifetime_s` seconds; as its credential of that number, if any."""
         now = time.time()
-        claims = {
+        claims: dict[str, str | int] = {
             "iss": _ISSUER,
             "aud": _AUDIENCE,
             "sub": subject,
@@ -69,6 +73,8 @@ class Issuer:
             "iat": int(now),
             "exp": int(now + lifetime_s),
         }
+        if credential:
+            claims["credential"] = credential
         return jwt.encode(claims, self._private_key, algorithm=_ALGORITHM)
 
 
@@ -89,10 +95,10 @@ class Verifier:
                 issuer=_ISSUER,
                 options={"require": ["exp", "iat", "aud", "iss", "sub"]},
             )
-            subject, tenant = claims["sub"], claims["tenant"]
-            if not isinstance(subject, str) or not isinstance(tenant, str):
+            subject, tenant, credential = claims["sub"], claims["tenant"], claims.get("credential", 0)
+            if not isinstance(subject, str) or not isinstance(tenant, str) or not isinstance(credential, int):
                 raise InvalidToken("the token's claims are not of the right type")
-            return Caller(subject, tenant, Role(claims["role"]), float(claims["exp"]))
+            return Caller(subject, tenant, Role(claims["role"]), float(claims["exp"]), credential)
         except jwt.ExpiredSignatureError as error:
             raise InvalidToken("the token has expired", code="token_expired") from error
         except (jwt.InvalidTokenError, KeyError, ValueError) as error:

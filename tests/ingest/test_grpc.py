@@ -14,6 +14,7 @@ import pytest
 from drover.api.ingest.v1 import ingest_service_pb2 as messages
 from drover.api.ingest.v1 import ingest_service_pb2_grpc as stubs
 from drover.telemetry.v1.reading_pb2 import ReadingBatch
+from ingest.credentials import Credentials
 from ingest.dead_letters_api import DeadLettersService
 from ingest.grpc_intake import GrpcIntake
 from ingest.grpc_source import WINDOW, GrpcSource
@@ -59,10 +60,14 @@ async def _serving(folder: pathlib.Path, *, high_water_bytes: int = 2**20) -> As
     log = FakeLog()
     keys = load_or_create_keys(folder)
     async with running(folder, log) as rig, asyncio.TaskGroup() as tasks:
-        source = GrpcSource(GrpcIntake(rig.pipeline, tasks, high_water_bytes=high_water_bytes))
+        credentials = Credentials(rig.engine, keys.issuer)
+        await credentials.refresh()
+        source = GrpcSource(GrpcIntake(rig.pipeline, tasks, high_water_bytes=high_water_bytes), credentials.check)
         letters = DeadLettersService(rig.dead_letters, rig.pipeline, unrouted_tenant="acme")
-        services = [source.add, DeviceRegistryService(rig.registry).add, letters.add]
-        async with GrpcServer("127.0.0.1:0", keys.verifier, services, grace_s=5) as running_server:
+        services = [source.add, DeviceRegistryService(rig.registry, credentials).add, letters.add]
+        async with GrpcServer(
+            "127.0.0.1:0", keys.verifier, services, check=credentials.check, grace_s=5
+        ) as running_server:
             async with channel(f"127.0.0.1:{running_server.port}") as link:
                 yield Server(rig, log, source, keys, link)
             log.gate.set()
