@@ -7,7 +7,7 @@ import sys
 import typer
 
 from runtime.problems import FatalError, Problem
-from stack import config, deadletters, doctor, replay, simulate, token, up, warmup
+from stack import config, deadletters, device, doctor, replay, simulate, token, up, warmup
 
 app = typer.Typer(
     name="drover",
@@ -22,6 +22,7 @@ app.command("replay")(replay.command)
 app.command("doctor")(doctor.command)
 app.command("token")(token.command)
 app.command("warmup")(warmup.command)
+app.add_typer(device.app, name="device")
 app.add_typer(deadletters.app, name="deadletters")
 app.add_typer(config.app, name="config")
 

@@ -93,15 +93,18 @@ def _shipment(plan: Scenario, number: int, shipment_id: str) -> shipment_pb2.Shi
     return shipment
 
 
-def fleet(plan: Scenario, addresses: Addresses, token: str, tenant: str, logs: pathlib.Path) -> Child:
-    """The fleet as a process: half of it over MQTT, half over gRPC."""
+def fleet(
+    plan: Scenario, addresses: Addresses, token: str, tenant: str, logs: pathlib.Path, *, over_mqtt: bool
+) -> Child:
+    """The fleet as a process: half of it over MQTT, half over gRPC; all over gRPC where MQTT asks for credentials."""
 
     async def ready() -> bool:
         return (logs / "fleet.log").is_file() and "ready" in (logs / "fleet.log").read_text(errors="replace")
 
     command = [
         sys.executable, "-m", "simulators", "--seed", str(plan.seed), "--vehicles", str(len(plan.fleet)),
-        "--tenant", tenant, "--mqtt", addresses.mqtt_url, "--grpc", f"127.0.0.1:{addresses.ingest}",
+        "--tenant", tenant, "--grpc", f"127.0.0.1:{addresses.ingest}",
+        *(("--mqtt", addresses.mqtt_url) if over_mqtt else ()),
         "--faults", "duplicate=0.002,reorder=0.002,jump=0.0005",
     ]  # fmt: skip
     return Child("fleet", command, logs / "fleet.log", ready, {"DROVER_TOKEN": token})

@@ -8,6 +8,7 @@ import pathlib
 import shutil
 import sys
 
+from ingest.mosquitto_files import ACL, PASSWORDS
 from runtime.problems import FatalError
 from stack.child import Child
 
@@ -56,15 +57,25 @@ def redis(folder: pathlib.Path, logs: pathlib.Path, port: int, *, bundled: bool 
     return Child("redis", command, logs / "redis.log", ready)
 
 
-# CONNECT, MQTT 3.1.1, clean session, client id "drover-probe"; a broker that serves answers with CONNACK, 0.
+# CONNECT, MQTT 3.1.1, clean session, client id "drover-probe"; a broker that serves answers with CONNACK, whatever it
+# thinks of who asks.
 _CONNECT = b"\x10\x18\x00\x04MQTT\x04\x02\x00\x0a\x00\x0cdrover-probe"
-_CONNACK = b"\x20\x02\x00\x00"
+_CONNACK = b"\x20\x02\x00"
 
 
-def mqtt(folder: pathlib.Path, logs: pathlib.Path, host: str, port: int, *, bundled: bool = False) -> Child:
+def mqtt(
+    folder: pathlib.Path,
+    logs: pathlib.Path,
+    host: str,
+    port: int,
+    *,
+    bundled: bool = False,
+    files: pathlib.Path | None = None,
+) -> Child:
     """The machine's mosquitto, or amqtt in a process of its own. Raises FatalError when there is neither.
 
-    `bundled` passes over the machine's.
+    `bundled` passes over the machine's. With `files`, where ingest keeps passwords and access control list, nobody is
+    let in whom they do not name; only mosquitto knows how.
     """
     folder.mkdir(parents=True, exist_ok=True)
 
@@ -77,17 +88,25 @@ def mqtt(folder: pathlib.Path, logs: pathlib.Path, host: str, port: int, *, bund
         config = folder / "mosquitto.conf"
         # Nothing that was accepted may be dropped: no limit on what waits for ingest, and all of it on disk.
         config.write_text(
-            f"listener {port} {host}\nallow_anonymous true\n"
+            f"listener {port} {host}\n{_who(files)}"
             f"persistence true\npersistence_location {folder}/\nautosave_interval 5\n"
             "max_queued_messages 0\nmax_inflight_messages 0\nset_tcp_nodelay true\n" + _own_user()
         )
         return Child("mqtt", [server, "-c", str(config)], logs / "mqtt.log", ready)
+    if files is not None:
+        raise FatalError("--secure needs mosquitto: install it")
     try:
         import amqtt  # noqa: F401, PLC0415 - only where the machine has no Mosquitto
     except ImportError as error:
         raise FatalError("there is no mosquitto: install it, or Drover's extra `embedded`") from error
     command = [sys.executable, "-m", "stack.amqtt_broker", host, str(port)]
     return Child("mqtt", command, logs / "mqtt.log", ready)
+
+
+def _who(files: pathlib.Path | None) -> str:
+    if files is None:
+        return "allow_anonymous true\n"
+    return f"allow_anonymous false\npassword_file {files / PASSWORDS}\nacl_file {files / ACL}\n"
 
 
 def speaks_only_mqtt_3(broker: Child) -> bool:

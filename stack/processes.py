@@ -77,7 +77,7 @@ def all_processes(
             "DROVER_TRACKING_PROBE_PORT": str(probes["tracking"]),
         }),
         ("ingest", "ingest", {
-            "DROVER_INGEST_MQTT_URLS": addresses.mqtt_url,
+            "DROVER_INGEST_MQTT_URLS": overrides.get("DROVER_INGEST_MQTT_URLS", addresses.mqtt_url),
             "DROVER_INGEST_GRPC_ADDRESS": f"127.0.0.1:{addresses.ingest}",
             "DROVER_INGEST_PROBE_PORT": str(probes["ingest"]),
         }),

@@ -16,6 +16,7 @@ from rich.table import Table
 from runtime.process import Stop
 from runtime.tokens import Role, load_or_create_keys
 from stack import data_folder, demo, embedded, ports, processes, running, warmup
+from stack.broker_files import BrokerFiles
 from stack.child import Child
 from stack.options import DEFAULT_DATA_DIR, ConfigFile, DataDir
 from stack.settings import load_all
@@ -50,6 +51,10 @@ def command(
     bundled: Annotated[
         bool, typer.Option("--bundled", help="Redis and MQTT from Python packages, even where the machine has its own.")
     ] = False,
+    secure: Annotated[
+        bool,
+        typer.Option("--secure", help="Let in over MQTT only devices with credentials (`drover device create`)."),
+    ] = False,
     config: ConfigFile = None,
 ) -> None:
     """Start everything on this machine; Ctrl-C stops it. Data are kept in the data folder."""
@@ -70,7 +75,8 @@ def command(
             overrides["DROVER_CONFIG"] = str(config.resolve())
         if demo_fleet:
             overrides["DROVER_GATEWAY_DEMO_TENANT"] = tenant
-        asyncio.run(_up(folder, addresses, overrides, tenant, vehicles if demo_fleet else 0, bundled=bundled))
+        files = BrokerFiles(folder / "mqtt" / "files") if secure else None
+        asyncio.run(_up(folder, addresses, overrides, tenant, vehicles if demo_fleet else 0, files, bundled=bundled))
 
 
 def _note(text: str) -> None:
@@ -83,6 +89,7 @@ async def _up(
     overrides: dict[str, str],
     tenant: str,
     vehicles: int,
+    files: BrokerFiles | None,
     *,
     bundled: bool,
 ) -> None:
@@ -93,12 +100,30 @@ async def _up(
     supervisor = Supervisor(_note, lambda: running.write(folder, addresses, tenant, supervisor.pids()))
     servers = [
         embedded.redis(folder / "redis", logs, addresses.redis, bundled=bundled),
-        embedded.mqtt(folder / "mqtt", logs, addresses.mqtt_host, addresses.mqtt, bundled=bundled),
+        embedded.mqtt(
+            folder / "mqtt",
+            logs,
+            addresses.mqtt_host,
+            addresses.mqtt,
+            bundled=bundled,
+            files=None if files is None else files.folder,
+        ),
     ]
+    if files is not None:
+        overrides = {
+            "DROVER_INGEST_MQTT_URLS": files.ingest_url("127.0.0.1", addresses.mqtt),
+            "DROVER_INGEST_MOSQUITTO_DIR": str(files.folder),
+            **overrides,
+        }
     if embedded.speaks_only_mqtt_3(servers[1]):
         overrides = {"DROVER_INGEST_MQTT_VERSION": "3.1.1", **overrides}
     children = [*servers, *processes.all_processes(addresses, folder, logs, overrides)]
-    work = asyncio.create_task(_start_and_watch(supervisor, children, folder, addresses, tenant, vehicles, stop))
+    work = asyncio.create_task(
+        _start_and_watch(supervisor, children, folder, addresses, tenant, vehicles, stop, is_secure=files is not None)
+    )
+    following = None
+    if files is not None:
+        following = asyncio.create_task(files.follow(lambda: supervisor.pids().get(servers[1].name)))
     asked = asyncio.create_task(stop.wait())
     try:
         await asyncio.wait({work, asked}, return_when=asyncio.FIRST_COMPLETED)
@@ -107,6 +132,8 @@ async def _up(
             work.cancel()
     finally:
         asked.cancel()
+        if following is not None:
+            following.cancel()
         await asyncio.gather(work, return_exceptions=True)
         await supervisor.stop()
     if not work.cancelled() and (error := work.exception()) is not None:
@@ -122,6 +149,8 @@ async def _start_and_watch(
     tenant: str,
     vehicles: int,
     stop: Stop,
+    *,
+    is_secure: bool,
 ) -> None:
     keys = load_or_create_keys(folder)
     await asyncio.to_thread(warmup.ensure, _note)
@@ -132,19 +161,28 @@ async def _start_and_watch(
     if vehicles:
         plan = await demo.prepare(addresses, keys, tenant, vehicles)
         forwarder = keys.issuer.issue("demo-fleet", tenant, Role.FORWARDER, FLEET_TOKEN_DAYS * 86_400)
-        await supervisor.start(demo.fleet(plan, addresses, forwarder, tenant, folder / "logs"))
+        fleet = demo.fleet(plan, addresses, forwarder, tenant, folder / "logs", over_mqtt=not is_secure)
+        await supervisor.start(fleet)
     running.write(folder, addresses, tenant, supervisor.pids())
-    _show(addresses, folder, token, tenant, vehicles)
+    _show(addresses, folder, token, tenant, vehicles, is_secure=is_secure)
     await supervisor.watch(stop)
 
 
-def _show(addresses: processes.Addresses, folder: pathlib.Path, token: str, tenant: str, vehicles: int) -> None:
+def _show(
+    addresses: processes.Addresses, folder: pathlib.Path, token: str, tenant: str, vehicles: int, *, is_secure: bool
+) -> None:
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     table.add_row("map", addresses.http_url)
     table.add_row("REST", f"{addresses.http_url}/v1  (described at {addresses.http_url}/openapi.json)")
     table.add_row("MQTT", f"{addresses.mqtt_url}  topic drover/v1/{tenant}/DEVICE/position/json")
+    if is_secure:
+        table.add_row("", "for devices with credentials: `drover device create ID`")
+    else:
+        table.add_row(
+            "", "[yellow]open to everybody who can reach it; --secure lets in only devices with credentials[/yellow]"
+        )
     table.add_row("gRPC", f"127.0.0.1:{addresses.ingest}  drover.api.ingest.v1.TelemetryIngest")
     if vehicles:
         table.add_row("fleet", f"{vehicles} simulated vehicles, tenant {tenant}")

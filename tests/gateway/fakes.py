@@ -65,6 +65,7 @@ class World:
             display_name=device_id.title(),
             device_number=number,
             provisioned_at_us=1_641_168_000_000_000,
+            credential_state=ingest_pb.CREDENTIAL_STATE_NONE,
         )
         self.devices[tenant][device_id] = made
         return made
@@ -131,6 +132,38 @@ class Registry(ingest_grpc.DeviceRegistryServicer):
         tenant = await self.world.called("ListDevices")
         devices, token = _page(list(self.world.devices[tenant].values()), request.page_size, request.page_token)
         return ingest_pb.ListDevicesResponse(devices=devices, next_page_token=token)
+
+    async def CreateCredentials(self, request, context):
+        device = await self._admin_s_device("CreateCredentials", request.device_id)
+        if device.credential_state != ingest_pb.CREDENTIAL_STATE_NONE:
+            raise Conflict("it has some", code="credentials_exist")
+        return ingest_pb.CreateCredentialsResponse(credentials=self._given(device, 0))
+
+    async def RotateCredentials(self, request, context):
+        device = await self._admin_s_device("RotateCredentials", request.device_id)
+        return ingest_pb.RotateCredentialsResponse(credentials=self._given(device, request.token_lifetime_s))
+
+    async def RevokeCredentials(self, request, context):
+        device = await self._admin_s_device("RevokeCredentials", request.device_id)
+        device.credential_state = ingest_pb.CREDENTIAL_STATE_REVOKED
+        return ingest_pb.RevokeCredentialsResponse()
+
+    async def _admin_s_device(self, method: str, device_id: str) -> ingest_pb.Device:
+        tenant = await self.world.called(method, Role.ADMIN)
+        if device_id not in self.world.devices[tenant]:
+            raise Missing(f"there is no device {device_id}", code="unknown_device")
+        return self.world.devices[tenant][device_id]
+
+    def _given(self, device: ingest_pb.Device, lifetime_s: int) -> ingest_pb.DeviceCredentials:
+        device.credential_state = ingest_pb.CREDENTIAL_STATE_ACTIVE
+        return ingest_pb.DeviceCredentials(
+            device_id=device.device_id,
+            credential_number=1,
+            mqtt_username=f"{device.tenant}/{device.device_id}",
+            mqtt_password="secret",
+            grpc_token="token",
+            token_expires_at_us=1_641_168_000_000_000 + lifetime_s * 1_000_000,
+        )
 
 
 class DeadLetters(ingest_grpc.DeadLettersServicer):

@@ -18,7 +18,7 @@ from drover.tracking.v1.event_pb2 import (
     TrackingEvent,
 )
 from gateway.rest.dead_letters import DeadLetterView, ReplayView
-from gateway.rest.devices import DeviceView
+from gateway.rest.devices import CredentialsView, DeviceView, NewDeviceView
 from gateway.rest.documentation import Page
 from gateway.rest.events import AccountsView, EventView
 from gateway.rest.geofences import FenceCollection, FenceFeature
@@ -55,9 +55,45 @@ async def test_devices(gateway: Gateway) -> None:
         "display_name": "Truck 1",
         "device_number": 1,
         "provisioned_at": "2022-01-03T00:00:00.000000Z",
+        "credential_state": "none",
+        "credentials": None,
     }
-    assert await get(gateway, "/v1/devices/truck-1", DeviceView) == made.json()
-    assert (await get(gateway, "/v1/devices", Page[DeviceView]))["items"] == [made.json(), unnamed.json()]
+    shown = [{name: value for name, value in each.json().items() if name != "credentials"} for each in (made, unnamed)]
+    assert await get(gateway, "/v1/devices/truck-1", DeviceView) == shown[0]
+    assert (await get(gateway, "/v1/devices", Page[DeviceView]))["items"] == shown
+
+
+async def test_credentials(gateway: Gateway) -> None:
+    new = {"device_id": "truck-1", "with_credentials": True}
+    path = "/v1/devices/truck-1/credentials"
+    async with gateway.http(Role.ADMIN) as http:
+        made = await http.post("/v1/devices", json=new)
+        again = await http.post("/v1/devices", json=new)
+        rotated = await http.post(path, json={"token_lifetime_s": 3600})
+        too_long = await http.post(path, json={"token_lifetime_s": 10**9})
+        revoked = await http.delete(path)
+        of_nobody = await http.delete("/v1/devices/truck-9/credentials")
+    NewDeviceView.model_validate_json(made.text)
+    assert made.json()["credential_state"] == "active"
+    assert made.headers["cache-control"] == rotated.headers["cache-control"] == "no-store"
+    assert (again.status_code, again.json()["code"]) == (409, "credentials_exist")
+    assert rotated.status_code == 201
+    assert rotated.json() == {
+        "device_id": "truck-1",
+        "credential_number": 1,
+        "mqtt_username": "acme/truck-1",
+        "mqtt_password": "secret",
+        "grpc_token": "token",
+        "token_expires_at": "2022-01-03T01:00:00.000000Z",
+    }
+    CredentialsView.model_validate_json(rotated.text)
+    assert too_long.status_code == 422
+    assert (revoked.status_code, revoked.content) == (204, b"")
+    assert of_nobody.status_code == 404
+    assert (await get(gateway, "/v1/devices/truck-1", DeviceView))["credential_state"] == "revoked"
+    async with gateway.http(Role.DISPATCHER) as http:
+        assert (await http.post(path, json={})).status_code == 403
+        assert (await http.delete(path)).status_code == 403
 
 
 async def test_pages_follow_one_another_and_end(gateway: Gateway) -> None:

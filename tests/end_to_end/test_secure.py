@@ -1,0 +1,74 @@
+"""`drover up --secure`: devices are created, rotated and revoked by CLI and REST, and the broker heeds it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from typing import Any
+
+import pytest
+
+from tests.end_to_end.conftest import MakeStack
+from tests.end_to_end.stack_process import StackProcess, drover
+
+pytestmark = [pytest.mark.end_to_end, pytest.mark.server, pytest.mark.timeout(600)]
+
+
+def publish(stack: StackProcess, device_id: str, *who: str) -> bool:
+    """Whether the broker takes a position for a device of the tenant."""
+    port = str(stack.described()["addresses"]["mqtt"])
+    fix = {"observed_at_us": time.time_ns() // 1000, "latitude_deg": 41.0, "longitude_deg": -8.0}
+    command = [
+        "mosquitto_pub",
+        "-V",
+        "mqttv5",
+        "-p",
+        port,
+        "-q",
+        "1",
+        "-t",
+        f"drover/v1/demo/{device_id}/position/json",
+    ]
+    done = subprocess.run([*command, "-m", json.dumps(fix), *who], capture_output=True, text=True, check=False)
+    return done.returncode == 0 and "ot authorized" not in done.stderr
+
+
+def signed_in(given: dict[str, Any]) -> list[str]:
+    return ["-u", given["mqtt_username"], "-P", given["mqtt_password"]]
+
+
+def cli(stack: StackProcess, *arguments: str) -> Any:
+    done = drover("device", *arguments, "--json", data_dir=stack.data_dir)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_only_devices_with_credentials_are_let_in(make_stack: MakeStack) -> None:
+    stack = make_stack("--secure")
+    assert not publish(stack, "truck")
+    truck, van = cli(stack, "create", "truck", "--name", "Truck 7"), cli(stack, "create", "van")
+    assert truck["mqtt_username"] == "demo/truck"
+    stack.wait_until("the broker lets the truck in", lambda: publish(stack, "truck", *signed_in(truck)), 30)
+    stack.wait_until("it is seen", lambda: stack.get("/v1/devices/truck/position"), 30)
+    assert not publish(stack, "van", *signed_in(truck))
+    assert not publish(stack, "truck", "-u", "demo/truck", "-P", "guess")
+    again = drover("device", "create", "truck", data_dir=stack.data_dir)
+    assert (again.returncode, again.stdout) == (1, "")
+    assert "rotate" in again.stderr
+    rotated = stack.http.post("/v1/devices/truck/credentials", json={}).json()
+    stack.wait_until("the new one is good", lambda: publish(stack, "truck", *signed_in(rotated)), 30)
+    assert not publish(stack, "truck", *signed_in(truck))
+    assert cli(stack, "revoke", "truck") == {"device_id": "truck", "credential_state": "revoked"}
+    stack.wait_until("no longer", lambda: not publish(stack, "truck", *signed_in(rotated)), 30)
+    assert publish(stack, "van", *signed_in(van))
+    listed = {row["device_id"]: row["credential_state"] for row in cli(stack, "list")["items"]}
+    assert listed == {"truck": "revoked", "van": "active"}
+    assert "Truck 7" in drover("device", "list", data_dir=stack.data_dir).stdout
+    # All of it outlives the stack, and no secret stands in what it wrote.
+    assert stack.stop() == 0
+    stack.start()
+    assert publish(stack, "van", *signed_in(van))
+    assert not publish(stack, "truck", *signed_in(rotated))
+    for secret in (given["mqtt_password"] for given in (truck, van, rotated)):
+        assert secret not in stack.logs() + stack.said()
