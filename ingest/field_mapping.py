@@ -8,7 +8,6 @@ where its value stands, as a path between dots (`gps.lat`; a number is an index 
 from __future__ import annotations
 
 import difflib
-import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
@@ -54,11 +53,6 @@ class FieldSource(Settings):
         if self.scale == 0:
             raise ValueError(f"path {self.path!r}: a scale of 0 leaves nothing")
         return self
-
-    def convert(self, value: float) -> float | None:
-        """The value in our unit; None where it is no number."""
-        converted = value * self.scale + self.offset
-        return converted if math.isfinite(converted) else None
 
 
 def _as_sources(given: Any) -> Any:

@@ -21,9 +21,9 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from drover.telemetry.v1.reading_pb2 import Position, ReadingBatch, SensorSample
+from drover.telemetry.v1.reading_pb2 import ReadingBatch
 from ingest.decoders.crc16 import crc16
-from ingest.decoders.teltonika_record import ELEMENTS, MAX_TIME_MS, GpsElement, position, sample
+from ingest.decoders.teltonika_record import ELEMENTS, MAX_TIME_MS, GpsElement, add_position, add_sample
 from ingest.reasons import Reason, Rejection
 
 _PREAMBLE: Final = bytes(4)
@@ -100,10 +100,8 @@ def _readings(packet: bytes) -> ReadingBatch:
     count, at = packet[1], 2
     batch = ReadingBatch()
     for _ in range(count):
-        fix = _fix(packet, at)
-        samples, at = _elements(packet, at + _GPS.size, codec, fix.observed_at_us)
-        batch.positions.append(fix)
-        batch.sensors.extend(samples)
+        time_ms = _add_fix(packet, at, batch)
+        at = _add_elements(packet, at + _GPS.size, codec, time_ms * 1000, batch)
     if at == len(packet):
         raise _Refused(Reason.TRUNCATED, "the count at the end is missing")
     if packet[at] != count:
@@ -115,19 +113,21 @@ def _readings(packet: bytes) -> ReadingBatch:
     return batch
 
 
-def _fix(packet: bytes, at: int) -> Position:
+def _add_fix(packet: bytes, at: int, batch: ReadingBatch) -> int:
+    """Returns the time of the record, in milliseconds. Raises struct.error at the end of the packet."""
     time_ms, _, longitude, latitude, altitude_m, angle_deg, satellites, speed_kmh = _GPS.unpack_from(packet, at)
     if time_ms > MAX_TIME_MS:
         raise _Refused(Reason.VALUE_OUT_OF_RANGE, f"{time_ms} milliseconds")
-    return position(GpsElement(time_ms, latitude / 1e7, longitude / 1e7, altitude_m, angle_deg, satellites, speed_kmh))
+    element = GpsElement(time_ms, latitude / 1e7, longitude / 1e7, altitude_m, angle_deg, satellites, speed_kmh)
+    add_position(batch, element)
+    return int(time_ms)
 
 
-def _elements(packet: bytes, at: int, codec: _Codec, observed_at_us: int) -> tuple[list[SensorSample], int]:
-    """The samples of a record, and where the next one begins. Raises struct.error at the end of the packet."""
+def _add_elements(packet: bytes, at: int, codec: _Codec, observed_at_us: int, batch: ReadingBatch) -> int:
+    """Returns where the next record begins. Raises struct.error at the end of the packet."""
     total = codec.head.unpack_from(packet, at)[-1]
     at += codec.head.size
     counted = 0
-    found: list[SensorSample] = []
     for pair in codec.pairs:
         count = codec.counter.unpack_from(packet, at)[0]
         start = at + codec.counter.size
@@ -136,9 +136,8 @@ def _elements(packet: bytes, at: int, codec: _Codec, observed_at_us: int) -> tup
             raise _Refused(Reason.TRUNCATED, "the packet ends within an element")
         counted += count
         for avl_id, value in pair.iter_unpack(packet[start:at]):
-            each = sample(avl_id, value, observed_at_us) if avl_id in ELEMENTS else None
-            if each is not None:
-                found.append(each)
+            if avl_id in ELEMENTS:
+                add_sample(batch, avl_id, value, observed_at_us)
     if codec.has_long_values:
         count = codec.counter.unpack_from(packet, at)[0]
         at += codec.counter.size
@@ -149,4 +148,4 @@ def _elements(packet: bytes, at: int, codec: _Codec, observed_at_us: int) -> tup
             raise _Refused(Reason.TRUNCATED, "the packet ends within an element")
     if counted != total:
         raise _Refused(Reason.MALFORMED, f"{total} elements by the head of a record, {counted} by its groups")
-    return found, at
+    return at

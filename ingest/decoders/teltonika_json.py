@@ -18,10 +18,11 @@ from typing import Annotated, Final
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType, field
+from msgspec.structs import astuple
 
-from drover.telemetry.v1.reading_pb2 import Position, ReadingBatch, SensorSample
+from drover.telemetry.v1.reading_pb2 import ReadingBatch
 from ingest.decoders.json_refusal import JSON_ERRORS, refusal
-from ingest.decoders.teltonika_record import MAX_TIME_MS, GpsElement, position, sample
+from ingest.decoders.teltonika_record import MAX_TIME_MS, GpsElement, add_position, add_sample
 from ingest.reasons import Reason, Rejection
 
 # Some elements are ids, in hexadecimal, in other families of devices.
@@ -55,7 +56,7 @@ class _Message(msgspec.Struct):
     answer: msgspec.Raw | UnsetType = field(name="RSP", default=UNSET)
 
 
-_IO: Final = tuple((name, int(name[3:])) for name in _Reported.__struct_fields__ if name.startswith("io_"))
+_IO: Final = tuple((index, int(name[3:])) for index, name in enumerate(_Reported.__struct_fields__) if "io_" in name)
 # Lax: "12.5" is a number too.
 _decode_message: Final = msgspec.json.Decoder(_Message, strict=False).decode
 
@@ -73,30 +74,28 @@ def decode(topic: str, payload: bytes, received_at_us: int) -> ReadingBatch | Re
         return Rejection(Reason.MISSING_FIELD, "state.reported is missing")
     if reported.ts is None:
         return Rejection(Reason.MISSING_FIELD, "ts is missing")
-    samples = _samples(reported, reported.ts)
-    if reported.latlng is None:
-        if not samples:
-            return Rejection(Reason.NO_LOCATION, "neither latlng nor an IO element that is known")
-        return ReadingBatch(sensors=samples)
-    fix = _fix(reported, reported.ts, reported.latlng)
-    return fix if isinstance(fix, Rejection) else ReadingBatch(positions=[fix], sensors=samples)
-
-
-def _fix(reported: _Reported, time_ms: int, latlng: str) -> Position | Rejection:
-    places = [_number(text) for text in latlng.split(",", 2)]
-    latitude_deg, longitude_deg = places if len(places) == 2 else (None, None)
-    if latitude_deg is None or longitude_deg is None:
-        return Rejection(Reason.MALFORMED, f"latlng {latlng[:100]!r} is not two numbers")
-    element = GpsElement(
-        time_ms,
-        latitude_deg,
-        longitude_deg,
-        _finite(reported.alt),
-        _finite(reported.ang),
-        reported.sat,
-        _finite(reported.sp),
-    )
-    return position(element)
+    batch = ReadingBatch()
+    if reported.latlng is not None:
+        places = [_number(text) for text in reported.latlng.split(",", 2)]
+        latitude_deg, longitude_deg = places if len(places) == 2 else (None, None)
+        if latitude_deg is None or longitude_deg is None:
+            return Rejection(Reason.MALFORMED, f"latlng {reported.latlng[:100]!r} is not two numbers")
+        optional = [None if each is None else _finite(each) for each in (reported.alt, reported.ang, reported.sp)]
+        altitude_m, angle_deg, speed_kmh = optional
+        add_position(
+            batch,
+            GpsElement(reported.ts, latitude_deg, longitude_deg, altitude_m, angle_deg, reported.sat, speed_kmh),
+        )
+    values = astuple(reported)
+    for index, avl_id in _IO:
+        value = values[index]
+        if value is not None:
+            number = _number(value) if isinstance(value, str) else value
+            if number is not None:
+                add_sample(batch, avl_id, number, reported.ts * 1000)
+    if not batch.positions and not batch.sensors:
+        return Rejection(Reason.NO_LOCATION, "neither latlng nor an IO element that is known")
+    return batch
 
 
 def _number(text: str) -> float | None:
@@ -107,17 +106,5 @@ def _number(text: str) -> float | None:
         return None
 
 
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
-
-
-def _samples(reported: _Reported, time_ms: int) -> list[SensorSample]:
-    found: list[SensorSample] = []
-    for name, avl_id in _IO:
-        value = getattr(reported, name)
-        if isinstance(value, str):
-            value = _number(value)
-        each = None if value is None else sample(avl_id, value, time_ms * 1000)
-        if each is not None:
-            found.append(each)
-    return found
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

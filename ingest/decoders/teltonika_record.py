@@ -10,7 +10,6 @@ fix. Speed, angle and altitude are no measurements then (speed is always 0), and
 
 from __future__ import annotations
 
-import math
 from typing import Final, NamedTuple
 
 from drover.telemetry.v1.reading_pb2 import (
@@ -19,9 +18,8 @@ from drover.telemetry.v1.reading_pb2 import (
     QUANTITY_ODOMETER_M,
     QUANTITY_TEMPERATURE_CELSIUS,
     QUANTITY_VOLTAGE_V,
-    Position,
     Quantity,
-    SensorSample,
+    ReadingBatch,
 )
 
 _KMH_PER_MPS: Final = 3.6
@@ -41,18 +39,18 @@ class GpsElement(NamedTuple):
     speed_kmh: float | None
 
 
-def position(element: GpsElement) -> Position:
-    """The fix of a record. `time_ms` is at most MAX_TIME_MS."""
-    has_fix = element.satellites != 0
-    speed_kmh = element.speed_kmh
-    return Position(
-        observed_at_us=element.time_ms * 1000,
-        latitude_deg=element.latitude_deg,
-        longitude_deg=element.longitude_deg,
-        altitude_m=element.altitude_m if has_fix else None,
+def add_position(batch: ReadingBatch, element: GpsElement) -> None:
+    """Adds the fix of a record. `time_ms` is at most MAX_TIME_MS."""
+    time_ms, latitude_deg, longitude_deg, altitude_m, angle_deg, satellites, speed_kmh = element
+    has_fix = satellites != 0
+    batch.positions.add(
+        observed_at_us=time_ms * 1000,
+        latitude_deg=latitude_deg,
+        longitude_deg=longitude_deg,
+        altitude_m=altitude_m if has_fix else None,
         speed_mps=speed_kmh / _KMH_PER_MPS if has_fix and speed_kmh is not None else None,
-        heading_deg=element.angle_deg if has_fix else None,
-        satellites=element.satellites,
+        heading_deg=angle_deg if has_fix else None,
+        satellites=satellites,
     )
 
 
@@ -83,20 +81,18 @@ ELEMENTS: Final = {
 """Voltage 0 is the vehicle's, 1 that of the device's own battery; Dallas temperatures 1 to 4 are probes 0 to 3."""
 
 
-def sample(avl_id: int, value: float, observed_at_us: int) -> SensorSample | None:
-    """An element as a sample, or None where it is none of ELEMENTS or holds an error code.
+def add_sample(batch: ReadingBatch, avl_id: int, value: float, observed_at_us: int) -> None:
+    """Adds an element as a sample, unless it is none of ELEMENTS or holds an error code.
 
     `value` is as sent: a temperature may be two's complement of 16 bits, which no temperature is by mistake.
     """
     element = ELEMENTS.get(avl_id)
-    if element is None or not math.isfinite(value):
-        return None
-    if element.quantity == QUANTITY_TEMPERATURE_CELSIUS:
+    if element is None:
+        return
+    quantity, probe, scale, least, most = element
+    if quantity == QUANTITY_TEMPERATURE_CELSIUS:
         value = value - 65_536 if 32_768 <= value < 65_536 else value
         if value == _SENSOR_NOT_READY:
-            return None
-    if not element.least <= value <= element.most:
-        return None
-    return SensorSample(
-        observed_at_us=observed_at_us, quantity=element.quantity, value=value * element.scale, probe=element.probe
-    )
+            return
+    if least <= value <= most:  # NaN is not
+        batch.sensors.add(observed_at_us=observed_at_us, quantity=quantity, value=value * scale, probe=probe)
