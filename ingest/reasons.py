@@ -60,7 +60,7 @@ _TEXTS: Final = {
     Reason.COORDINATE_OUT_OF_RANGE: "latitude beyond 90 or longitude beyond 180 degrees",
     Reason.UNKNOWN_DEVICE: "the device is not provisioned",
     Reason.UNKNOWN_TOPIC: "no topic rule matches",
-    Reason.TOO_LARGE: "the message is larger than the limit",
+    Reason.TOO_LARGE: "the message is larger than the limit, or has more parts",
     Reason.BAD_EPC: "an EPC has 1 to 16 bytes",
     Reason.CLOCK_UNSET: "observed before the year 2000: the clock of the device was not set",
     Reason.CLOCK_FUTURE: "observed more than a day after it was received: the clock of the device is wrong",

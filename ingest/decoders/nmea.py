@@ -33,6 +33,9 @@ _REFUSED: Final = Counter(
     "drover_ingest_nmea_sentences_refused", "Broken NMEA sentences in payloads whose other sentences were taken."
 )
 
+MAX_SENTENCES: Final = 50_000
+"""Sentences of one payload: three times what a megabyte of sound ones has. What more costs would be felt by others."""
+
 MAX_TOPICS: Final = 65_536
 """Topics remembered; about half a kilobyte each."""
 
@@ -66,6 +69,8 @@ class NmeaDecoder:
 
     def decode(self, topic: str, payload: bytes, received_at_us: int) -> ReadingBatch | Rejection:
         """One position for each instant that the payload names a place for."""
+        if payload.count(b"$") + payload.count(b"!") > MAX_SENTENCES:
+            return Rejection(Reason.TOO_LARGE, f"more than {MAX_SENTENCES} sentences")
         memory = self._table.get(topic) or _Memory(None, None, received_at_us)
         heard = _listen(payload, memory.last)
         _date(heard, memory, received_at_us)

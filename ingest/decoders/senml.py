@@ -28,6 +28,9 @@ from ingest.decoders.json_refusal import JSON_ERRORS
 from ingest.decoders.senml_pack import LABELS, BadPackError, Resolved, resolve, to_records
 from ingest.reasons import Reason, Rejection
 
+MAX_RECORDS: Final = 10_000
+"""Records of one pack: what more costs would be felt by others."""
+
 _OPENS_JSON: Final = b"["
 _JSON_SPACE: Final = b" \t\r\n"
 # An array of maps of scalars; decimal fractions are one array more.
@@ -93,7 +96,10 @@ _decode_json: Final = msgspec.json.Decoder().decode
 def decode(topic: str, payload: bytes, received_at_us: int) -> ReadingBatch | Rejection:  # noqa: ARG001
     """The readings of one pack. Relative times count from when it was received."""
     try:
-        resolved = resolve(to_records(_parsed(payload)), received_at_us / 1e6)
+        pack = _parsed(payload)
+        if isinstance(pack, list) and len(pack) > MAX_RECORDS:
+            return Rejection(Reason.TOO_LARGE, f"more than {MAX_RECORDS} records")
+        resolved = resolve(to_records(pack), received_at_us / 1e6)
     except BadPackError as error:
         return Rejection(Reason.MALFORMED, str(error))
     if any(abs(record.time_s) > _MAX_TIME_S for record in resolved):
@@ -141,7 +147,7 @@ def _parsed(payload: bytes) -> object:
         raise BadPackError(str(error)) from None
     if not isinstance(pack, list):
         raise BadPackError("neither JSON nor CBOR: a pack is an array")
-    return [_labelled(record) if isinstance(record, dict) else record for record in pack]
+    return [_labelled(record) if isinstance(record, dict) else record for record in pack[: MAX_RECORDS + 1]]
 
 
 def _labelled(record: dict[Any, Any]) -> dict[Any, Any]:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from drover.telemetry.v1.reading_pb2 import Position, ReadingBatch
 from ingest import replay_formats
 from ingest.decoders.lru_table import LruTable
-from ingest.decoders.nmea import NmeaDecoder
+from ingest.decoders.nmea import MAX_SENTENCES, NmeaDecoder
 from ingest.decoders.nmea_sentence import Broken, sentences
 from ingest.reasons import Reason, Rejection
 from ingest.settings import TopicRule
@@ -359,6 +359,8 @@ def test_topics_are_apart_and_bounded() -> None:
         (lines(RMC.replace(",10.0,", ",1_0,")), Reason.MALFORMED),
         (lines(RMC.replace(",A,", ",X,", 1)), Reason.MALFORMED),
         (lines(GGA.replace(",09,", ",-9,"), ZDA), Reason.MALFORMED),
+        (b"$" * MAX_SENTENCES, Reason.MALFORMED),
+        (b"$!" * MAX_SENTENCES, Reason.TOO_LARGE),
         (lines(GGA), Reason.MISSING_FIELD),
         (lines(RMC.replace("141123", "")), Reason.MISSING_FIELD),
     ],

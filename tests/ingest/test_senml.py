@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drover.telemetry.v1.reading_pb2 import Quantity, ReadingBatch
-from ingest.decoders.senml import decode
+from ingest.decoders.senml import MAX_RECORDS, decode
 from ingest.decoders.senml_pack import LABELS, BadPackError, Resolved, resolve, to_records
 from ingest.reasons import Reason, Rejection
 from ingest.settings import TopicRule
@@ -204,6 +204,7 @@ def test_what_is_no_quantity_of_ours_is_passed_over() -> None:
         ([{"n": "a", "u": "Cel", "t": 1e300, "v": 1}], Reason.VALUE_OUT_OF_RANGE),
         ([[]], Reason.MALFORMED),
         ([1], Reason.MALFORMED),
+        ([{}] * (MAX_RECORDS + 1), Reason.TOO_LARGE),
     ],
 )
 def test_reasons(records: list[Any], reason: Reason) -> None:
@@ -225,6 +226,7 @@ def test_reasons(records: list[Any], reason: Reason) -> None:
         b"\x81\xa1\x00\x5b" + b"\xff" * 8,  # bytes of so many
         b"\x81\xa1\x02\xc4\x82\x1b" + b"\x7f" * 8 + b"\x01",  # 1e9187201950435737471
         b"\x81\xa1\x02\xc5\x82\x1a\x7f\xff\xff\xff\x01",  # 2^2147483647, a bigfloat
+        b"\x9f" + b"\xa0" * (MAX_RECORDS - 1) + b"\x01\xff",
         b"\xd8\x1c\x81\xd8\x1d\x00",  # an array that holds itself
         b"\x81\xd8\x23\x64(a+)",  # a regular expression
         b"\x81\xa1\x02\xf9\x7c",  # ends early
