@@ -1,4 +1,4 @@
-"""Zebra readers: tag data of the IoT Connector, with much and with little in it, and anything at all."""
+"""Zebra readers: tag data of fixed readers and sleds, with much and with little in it, and anything at all."""
 
 from __future__ import annotations
 
@@ -56,6 +56,28 @@ def test_an_array_and_what_is_no_tag_in_it() -> None:
     assert [read.antenna for read in sound([event(antenna=1), {"type": "heartbeat"}, event(antenna=4)])] == [1, 4]
 
 
+# "RFD40 / RFD90 MQTT API Reference", dataEVT.
+SLED_TAG = {
+    "EPCid": "3074257BF7194E4000001A85", "EPC": "E2F030003074257BF7194E4000001A85", "TID": "E2003412013BFD00",
+    "channel": 911.75, "eventNum": 1, "format": "epc", "peakRssi": -39, "phase": 0, "seenCount": 1,
+    "lastSeenTime": 1_772_126_016_999, "accessResults": ["READ-EPC-SUCCESS"],
+}  # fmt: skip
+
+
+def of_sled(*tags: dict[str, object]) -> dict[str, object]:
+    return {"type": "BALANCED_PERFORMANCE", "timestamp": "2026-02-26T17:13:37.432Z", "data": {"tagData": tags}}
+
+
+def test_a_sled_sends_a_list() -> None:
+    bare = {"EPCid": SLED_TAG["EPCid"], "eventNum": 2}
+    first, second = sound(of_sled(SLED_TAG, bare))
+    assert (first.observed_at_us, first.sent_at_us) == (1_772_126_016_999_000, SEEN_US)
+    assert (first.epc.hex().upper(), first.antenna, first.rssi_dbm) == (SLED_TAG["EPCid"], 0, -39)
+    assert (second.observed_at_us, second.epc) == (SEEN_US, first.epc)
+    assert not second.HasField("sent_at_us")
+    assert not second.HasField("rssi_dbm")
+
+
 @pytest.mark.parametrize(
     ("message", "reason"),
     [
@@ -69,6 +91,11 @@ def test_an_array_and_what_is_no_tag_in_it() -> None:
         (event(antenna=-1), Reason.VALUE_OUT_OF_RANGE),
         (event(antenna="left"), Reason.MALFORMED),
         (event() | {"timestamp": "2026-02-26 17:13"}, Reason.MALFORMED),
+        (of_sled(SLED_TAG, {"EPC": "30", "eventNum": 2}), Reason.MISSING_FIELD),
+        (of_sled({"EPCid": "3"}), Reason.BAD_EPC),
+        (of_sled({"EPCid": "30", "lastSeenTime": 2**63}), Reason.VALUE_OUT_OF_RANGE),
+        (of_sled(), Reason.NOT_A_READING),
+        ({"type": "FAST_READ", "data": {"barcodeData": [{"decodedBarcode": "1"}]}}, Reason.NOT_A_READING),
         ([], Reason.EMPTY),
         (event("DIRECTIONALITY", idHex=None), Reason.NOT_A_READING),
         ({"type": "heartbeat", "timestamp": 12, "data": [1]}, Reason.NOT_A_READING),  # their fields may be anything
@@ -92,3 +119,8 @@ _ANY = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_siz
 def test_any_values_give_readings_or_a_reason(data: dict[str, object], outer: dict[str, object]) -> None:
     assert isinstance(decoded(event(**data) | outer), ReadingBatch | Rejection)
     assert isinstance(decoded([event(**data), outer]), ReadingBatch | Rejection)
+
+
+@given(st.lists(st.dictionaries(st.sampled_from(sorted(SLED_TAG)), _ANY), max_size=3))
+def test_any_values_of_a_sled(tags: list[dict[str, object]]) -> None:
+    assert isinstance(decoded(of_sled(*tags)), ReadingBatch | Rejection)
