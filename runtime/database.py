@@ -47,8 +47,11 @@ collation would take `Truck-1` and `truck-1` for one."""
 AutoNumber: Final = BigInteger().with_variant(Integer, "sqlite")
 """For an `autoincrement=True` primary key: SQLite counts only columns of the type INTEGER, which hold 64 bits there."""
 
-AWAY_MARIADB: Final = frozenset({1040, 1053, 1205, 1213, 1927, 2002, 2003, 2006, 2013, 2014})
-"""Error numbers of a server that is away, stopping, full of connections, or that broke a deadlock at our cost."""
+AWAY_MARIADB: Final = frozenset({
+    1040, 1053, 1205, 1213, 1927, 2002, 2003, 2006, 2013, 2014,  # away, stopping, too busy, or we lost a deadlock
+    3, 1021, 1026, 1030, 1114, 1290, 1836,  # its disk, or a table, is full; or it takes no writes for now
+})  # fmt: skip
+"""Error numbers of a server that answers better when it is asked again, by itself or once a person has helped it."""
 
 AWAY_SQLITE: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL})
 

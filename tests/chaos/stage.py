@@ -26,7 +26,8 @@ from tests.servers.redis import RedisServer
 PARTITIONS: Final = 3
 CLIENT_ID: Final = "drover-ingest"
 GRACE_S: Final = 10.0
-_START_S: Final = 90.0
+_START_S: Final = 300.0
+"""Kernels may have to be compiled."""
 
 # Small batches, flushes and snapshots, so that there is always one in the middle of something.
 _COMMON: Final = {"PARTITIONS": str(PARTITIONS), "LOG_LEVEL": "info"}

@@ -195,6 +195,39 @@ def test_other_databases_are_refused() -> None:
         create_engine("postgresql+asyncpg://localhost/x")
 
 
+async def test_a_full_database_is_unavailable(engine: AsyncEngine) -> None:
+    async def fill() -> None:
+        async with write(engine) as connection:
+            if engine.dialect.name == "sqlite":
+                await connection.exec_driver_sql("PRAGMA max_page_count = 1")
+                statement = "INSERT INTO pallets (pallet_id, content) VALUES ('a', zeroblob(1000000))"
+            else:
+                await connection.exec_driver_sql("SET max_heap_table_size = 16384")
+                await connection.exec_driver_sql("CREATE TEMPORARY TABLE small (word CHAR(200)) ENGINE = MEMORY")
+                statement = "INSERT INTO small SELECT 'a' FROM seq_1_to_10000"
+            await connection.exec_driver_sql(statement)
+
+    with pytest.raises(Unavailable, match="full"):
+        await fill()
+    assert await rows(engine) == []
+
+
+@pytest.mark.server
+async def test_a_database_that_takes_no_writes_is_unavailable(mariadb_server: MariaDb) -> None:
+    engine = create_engine(mariadb_server.url)
+    async with write(engine) as connection:
+        await connection.run_sync(METADATA.create_all)
+    mariadb_server.sql("SET GLOBAL read_only = 1")
+    try:
+        with pytest.raises(Unavailable, match="read-only"):
+            async with write(engine) as connection:
+                await connection.execute(PALLETS.insert(), [{"pallet_id": "a", "content": b"1"}])
+    finally:
+        mariadb_server.sql("SET GLOBAL read_only = 0")
+    assert await rows(engine) == []
+    await engine.dispose()
+
+
 TABLES = """
     import sqlalchemy as sa
     metadata = sa.MetaData()
