@@ -96,6 +96,7 @@ class Batcher:
         self._door: Final = asyncio.Lock()
         self._closing: Final = asyncio.Event()
         self._given_up: Final = asyncio.Event()
+        self._appending: asyncio.Timeout | None = None
         self.wrong: str | None = None
         """What keeps readings from the log now, in one line."""
 
@@ -139,9 +140,12 @@ class Batcher:
         self._full.set()
 
     def give_up(self) -> None:
-        """Ends waiting for a log that is away: the grace time is over."""
+        """Ends waiting for a log that is away, or that says nothing: the grace time is over."""
         self.close()
+        is_first = not self._given_up.is_set()
         self._given_up.set()
+        if is_first and self._appending is not None:
+            self._appending.reschedule(asyncio.get_running_loop().time())
 
     async def run(self) -> None:
         """Appends until closed and empty. Raises what is a bug."""
@@ -204,7 +208,7 @@ class Batcher:
         while not self._given_up.is_set():
             started_s = time.perf_counter()
             try:
-                await self._log.append(entries)
+                await self._append_until_given_up(entries)
             except _TRY_AGAIN as error:
                 self.wrong = f"the log takes nothing: {error}"
                 log.warning("the log takes nothing, trying again", error=str(error), pause_s=pause_s)
@@ -217,6 +221,14 @@ class Batcher:
             _APPEND_S.observe(time.perf_counter() - started_s)
             return True
         return False
+
+    async def _append_until_given_up(self, entries: Sequence[Append]) -> None:
+        """Raises what `append` raises, and TimeoutError when given up meanwhile."""
+        try:
+            async with asyncio.timeout(None) as self._appending:
+                await self._log.append(entries)
+        finally:
+            self._appending = None
 
     def _new_devices(self, devices: Sequence[U32]) -> U32:
         """Numbers that this process has not announced, or not under their present name; each once."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -85,7 +86,8 @@ def run(name: str, main: Callable[[Stop], Awaitable[None]], settings: CommonSett
     log.info("stopped")
     # Everything is closed. Taking down an interpreter full of compiled kernels would take seconds more.
     logging.shutdown()
-    sys.stderr.flush()
+    with contextlib.suppress(OSError):  # a full disk
+        sys.stderr.flush()
     os._exit(0)
 
 

@@ -148,3 +148,17 @@ async def test_giving_up_tells_everybody_that_nothing_was_appended(tmp_path: pat
         answers = await asyncio.gather(*adding, return_exceptions=True)
         assert [type(answer) for answer in answers] == [LogUnavailableError] * 5
         assert readings_of(log.entries).positions.device.tolist() == []
+
+
+async def test_giving_up_ends_an_append_that_gets_no_answer(tmp_path: pathlib.Path) -> None:
+    log = FakeLog()
+    log.gate.clear()
+    async with running(tmp_path, log) as rig:
+        adding = asyncio.create_task(_add(rig.batcher, fixes(await rig.provision("a"))))
+        async with asyncio.timeout(30):
+            while not log.in_flight:  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+        rig.batcher.give_up()
+        rig.batcher.give_up()
+        with pytest.raises(LogUnavailableError):
+            await asyncio.wait_for(adding, 30)
