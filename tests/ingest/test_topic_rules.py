@@ -45,6 +45,21 @@ def test_mapped_topics(topic: bytes, name: DeviceName, decoder: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("topic", "device_id"),
+    [
+        (b"sp/yard/NDATA/gate", "yard.gate"),
+        (b"sp/yard/DDATA/gate/truck", "yard.gate.truck"),
+        (b"sp/yard/DDATA/gate/truck/more", "yard.gate.truck"),
+    ],
+)
+def test_a_level_that_some_topics_have(topic: bytes, device_id: str) -> None:
+    rule = TopicRule(filter="sp/+/+/+/#", decoder="json", device_levels=(1, 3), optional_device_level=4, tenant="acme")
+    answer = TopicRules(Decoders([rule])).match(topic)
+    assert isinstance(answer, Route)
+    assert answer.name == DeviceName("acme", device_id)
+
+
+@pytest.mark.parametrize(
     ("topic", "reason"),
     [
         (b"", Reason.UNKNOWN_TOPIC),
