@@ -136,11 +136,11 @@ def test_a_receiver_s_log(make_stack: MakeStack, drover_data: pathlib.Path) -> N
     stack = make_stack()
     file = drover_data / "nmea" / "quectel-l76k-nmea.log"
     with stack.replay(file, "--format", "nmea") as replay:
-        _, complained = replay.communicate(timeout=60)
+        _, complained = replay.communicate(timeout=300)
     assert replay.returncode != 0
     assert "--device" in complained
     with stack.replay(file, "--format", "nmea", "--device", "van-7") as replay:
-        said, complained = replay.communicate(timeout=60)
+        said, complained = replay.communicate(timeout=300)
     assert replay.returncode == 0, complained
     sent = json.loads(said)
     fixes = sum(isinstance(row, Row) for row in replay_formats.rows(file, "nmea", "van-7"))
