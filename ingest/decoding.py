@@ -14,6 +14,7 @@ from drover.telemetry.v1.reading_pb2 import ReadingBatch
 from ingest.addressing import ELSEWHERE, Addressed
 from ingest.admission import OF_ONE_READING, admit_singly, size
 from ingest.decoders import FIRST_FOREIGN, Decoders
+from ingest.decoders.batch_ids import NO_ID, batch_ids
 from ingest.decoders.native_protobuf import PayloadKind, count_readings, decode_bulk
 from ingest.messages import Messages, payload, topic
 from ingest.partitioning import join
@@ -38,11 +39,31 @@ class Refusal(NamedTuple):
     """How long the payload was, where only its beginning is at hand."""
 
 
+class Asked(NamedTuple):
+    """A batch whose device wants a receipt."""
+
+    message: int
+    """The index of the message."""
+    batch_id: int
+    accepted: int
+    """How many of its readings are sound."""
+
+
 class Decoded(NamedTuple):
-    """All readings that are sound, and all refusals."""
+    """All readings that are sound, all refusals, and who wants a receipt."""
 
     readings: Readings
     refusals: list[Refusal]
+    asked: list[Asked]
+
+
+class _Gathered(NamedTuple):
+    """What comes of messages beside the readings of those that are sound as a whole."""
+
+    refusals: list[Refusal]
+    saved: list[Readings]
+    """The sound readings of others."""
+    asked: list[Asked]
 
 
 class _Payloads(NamedTuple):
@@ -61,8 +82,8 @@ def decode(addressed: Addressed, decoders: Decoders, max_payload_bytes: int) -> 
     messages, reason = addressed.messages, addressed.reason
     too_large = messages.payload_end - messages.payload_start > max_payload_bytes
     reason[too_large & (reason == Reason.OK)] = Reason.TOO_LARGE
-    refusals: list[Refusal] = []
-    parts: list[Readings] = []
+    gathered = _Gathered([], [], [])
+    refusals, parts, asked = gathered
     if not reason.any() and not (addressed.decoder >= FIRST_FOREIGN).any():
         everything = np.arange(len(reason))
         native = _Payloads(
@@ -73,8 +94,8 @@ def decode(addressed: Addressed, decoders: Decoders, max_payload_bytes: int) -> 
             addressed.device,
             everything,
         )
-        parts.append(_decode(native, messages.received_at_us, reason, refusals, parts))
-        return Decoded(join(parts), refusals)
+        parts.append(_decode(native, messages, reason, gathered))
+        return Decoded(join(parts), refusals, asked)
     for index in np.flatnonzero((reason != Reason.OK) & (reason != ELSEWHERE)).tolist():
         told = addressed.details.get(index, Rejection(Reason(int(reason[index]))))
         size = _size_of(addressed, index)
@@ -82,20 +103,20 @@ def decode(addressed: Addressed, decoders: Decoders, max_payload_bytes: int) -> 
     sound = reason == Reason.OK
     native = _chosen(addressed, np.flatnonzero(sound & (addressed.decoder < FIRST_FOREIGN)))
     if len(native.message):
-        parts.append(_decode(native, messages.received_at_us, reason, refusals, parts))
+        parts.append(_decode(native, messages, reason, gathered))
     foreign = np.flatnonzero(sound & (addressed.decoder >= FIRST_FOREIGN))
     if len(foreign):
         translated = _translated(addressed, decoders, foreign.tolist(), refusals)
-        parts.append(_decode(translated, messages.received_at_us, reason, refusals, parts))
-    return Decoded(join(parts), refusals)
+        parts.append(_decode(translated, messages, reason, gathered))
+    return Decoded(join(parts), refusals, asked)
 
 
-def _decode(
-    native: _Payloads, received_at_us: int, reason: U8, refusals: list[Refusal], parts: list[Readings]
-) -> Readings:
-    """The readings of all messages that are sound as a whole; those saved from others are added to `parts`."""
+def _decode(native: _Payloads, messages: Messages, reason: U8, gathered: _Gathered) -> Readings:
+    """The readings of all messages that are sound as a whole; all else goes to `gathered`."""
     buffer, start, end, kind, device, message = native
+    received_at_us = messages.received_at_us
     readings, status = decode_bulk(buffer, start, end, kind, device, received_at_us)
+    saved: dict[int, int] = {}
     for row in np.flatnonzero(status).tolist():
         why, index = Reason(int(status[row])), int(message[row])
         reason[index] = why
@@ -104,13 +125,21 @@ def _decode(
             admitted = admit_singly(buffer[start[row] : end[row]].tobytes(), int(device[row]), received_at_us)
         if admitted is None:
             most = count_readings(buffer, start[row : row + 1], end[row : row + 1], kind[row : row + 1])
-            refusals.append(Refusal(index, why, "", max(1, sum(most))))
+            gathered.refusals.append(Refusal(index, why, "", max(1, sum(most))))
             continue
-        parts.append(admitted.readings)
+        gathered.saved.append(admitted.readings)
+        saved[row] = count(admitted.readings)
         for each, batch in admitted.refused.items():
             whole = size(batch) + count(admitted.readings)
             detail = f"{size(batch)} readings of a batch of {whole}" if len(admitted.refused) == 1 else ""
-            refusals.append(Refusal(index, each, detail, size(batch), batch))
+            gathered.refusals.append(Refusal(index, each, detail, size(batch), batch))
+    if messages.outbox is not None:  # others have receipts of their own, or nobody to tell
+        ids = batch_ids(buffer, start, end, kind)
+        for row in np.flatnonzero(ids != NO_ID).tolist():
+            accepted = saved.get(row, 0)
+            if not status[row]:
+                accepted = sum(count_readings(buffer, start[row : row + 1], end[row : row + 1], kind[row : row + 1]))
+            gathered.asked.append(Asked(int(message[row]), int(ids[row]), accepted))
     return readings
 
 

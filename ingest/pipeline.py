@@ -18,9 +18,11 @@ from ingest.batcher import Batcher
 from ingest.dead_letters import DeadLetter, DeadLetters, StoredLetter
 from ingest.decoders.native_protobuf import PayloadKind
 from ingest.decoding import Refusal, decode
-from ingest.device_name import batch_topic
+from ingest.device_name import DeviceName, batch_topic
 from ingest.messages import Messages, Source, from_pairs, topic
+from ingest.outbox import Outbox
 from ingest.reasons import Reason, Rejection
+from ingest.receipts import Note, receipts
 from ingest.registry import Registry
 from ingest.tables import MAX_LETTER_PAYLOAD_BYTES
 from ingest.topic_rules import TopicRules
@@ -58,6 +60,8 @@ class _Submitted(NamedTuple):
     outcome: Outcome
     appended: asyncio.Future[None]
     stored: asyncio.Task[None] | None
+    outbox: Outbox | None
+    receipts: Sequence[Note]
 
 
 class Pipeline:
@@ -144,7 +148,11 @@ class Pipeline:
             for letter in self._letters(addressed, refusal)
         ]
         stored = asyncio.create_task(self._dead_letters.put(letters)) if letters else None
-        return _Submitted(outcome, appended, stored)
+        notes = receipts(addressed, decoded.asked, decoded.refusals, self._name)
+        return _Submitted(outcome, appended, stored, addressed.messages.outbox, notes)
+
+    def _name(self, number: int) -> DeviceName:
+        return self._registry.device(number).name
 
     def _letters(self, addressed: Addressed, refusal: Refusal) -> list[DeadLetter]:
         messages, message = addressed.messages, refusal.message
@@ -184,6 +192,9 @@ async def _durable(submitted: _Submitted) -> Outcome:
         raise
     if submitted.stored is not None:
         await submitted.stored
+    if submitted.outbox is not None:
+        for note in submitted.receipts:
+            submitted.outbox.put(note.topic, note.payload)
     return submitted.outcome
 
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from drover.api.ingest.v1 import ingest_service_pb2
 from drover.telemetry.v1 import reading_pb2
+from ingest.decoders.batch_ids import batch_ids
 from ingest.decoders.crc16 import crc16
 from ingest.decoders.native_protobuf import decode_bulk
 from ingest.messages import from_pairs
@@ -39,6 +40,7 @@ def warm_up() -> None:
     readings, _ = decode_bulk(
         messages.buffer, messages.payload_start, messages.payload_end, one, one.astype(np.uint32), _NOW_US
     )
+    batch_ids(messages.buffer, messages.payload_start, messages.payload_end, one)
     split(readings, 2)
     crc16(np.frombuffer(topic, np.uint8))
     device = ingest_service_pb2.DeviceReadings(device_id="warm", readings=batch)

@@ -1,10 +1,11 @@
 """Native JSON: `drover.telemetry.v1` with its own field names, for people and for devices without protobuf.
 
 On `.../{position|sensor|tag}/json` one reading, on `.../batch/json` a batch: `{"positions": [...], "sensors": [...],
-"tags": [...]}`. On `.../json`, and wherever else a rule names this decoder, either: a single reading is told by
-`latitude_deg`, `quantity` or `epc`. A time is `observed_at_us` (a number, or a string of digits) or `observed_at` (RFC
-3339, with an offset). A quantity is its name in small letters without the prefix, for instance `temperature_celsius`.
-An EPC is hexadecimal. Unknown fields are passed over; a number may stand in a string.
+"tags": [...]}`, with a `batch_id` where the device wants a receipt. On `.../json`, and wherever else a rule names this
+decoder, either: a single reading is told by `latitude_deg`, `quantity` or `epc`. A time is `observed_at_us` (a number,
+or a string of digits) or `observed_at` (RFC 3339, with an offset). A quantity is its name in small letters without the
+prefix, for instance `temperature_celsius`. An EPC is hexadecimal. Unknown fields are passed over; a number may stand in
+a string.
 """
 
 from __future__ import annotations
@@ -66,6 +67,7 @@ class _Batch(msgspec.Struct, kw_only=True):
     positions: list[_Position] = []
     sensors: list[_Sensor] = []
     tags: list[_Tag] = []
+    batch_id: _Sequence | None = None
 
 
 class _Shape(msgspec.Struct):
@@ -108,6 +110,7 @@ def decode(topic: str, payload: bytes, received_at_us: int) -> ReadingBatch | Re
             positions=[_position(each) for each in batch.positions],
             sensors=[_sensor(each) for each in batch.sensors],
             tags=[_tag(each) for each in batch.tags],
+            batch_id=batch.batch_id,
         )
     except JSON_ERRORS as error:
         return refusal(error)

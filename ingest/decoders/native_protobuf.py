@@ -24,7 +24,7 @@ from ingest.decoders.native_readings import (
     parse_tag,
     refusal,
 )
-from ingest.decoders.protobuf_wire import BYTES, read_length, read_tag, skip_field
+from ingest.decoders.protobuf_wire import BYTES, VARINT, read_length, read_tag, skip_field
 from ingest.reasons import Reason
 from tracking_core.columns import (
     F32,
@@ -55,6 +55,7 @@ _POSITION: Final = int(PayloadKind.POSITION)
 _SENSOR: Final = int(PayloadKind.SENSOR)
 _TAG: Final = int(PayloadKind.TAG)
 _BATCH: Final = int(PayloadKind.BATCH)
+_BATCH_ID: Final = 4  # ReadingBatch.batch_id, which batch_ids.py reads
 _OK: Final = int(Reason.OK)
 _MALFORMED: Final = int(Reason.MALFORMED)
 _EMPTY: Final = int(Reason.EMPTY)
@@ -232,6 +233,8 @@ def next_reading(buffer: U8, at: int, end: int, kind: int) -> tuple[int, int, in
             if at < 0:
                 return -refusal(at), at, at
             return field, at, at + length
+        if field == _BATCH_ID and tag & 7 != VARINT:
+            return -_MALFORMED, at, at
         at = skip_field(buffer, at, end, tag)
         if at < 0:
             return -refusal(at), at, at

@@ -11,6 +11,7 @@ import numpy as np
 
 from ingest.messages import Messages
 from ingest.mqtt_frames import find_packets, room_for
+from ingest.outbox import Outbox
 from tests.ingest import readings
 from tests.ingest.naive_mqtt import publish
 from tests.ingest.rig import NOW_US, FakeLog, running
@@ -41,7 +42,7 @@ def messages_in(data: bytes) -> Messages:
     buffer = np.frombuffer(data, np.uint8)
     found = find_packets(buffer, 0, len(buffer), False, 10_000, ROOM)
     columns = [column[: found.publishes].copy() for column in ROOM[:4]]
-    return Messages(buffer, columns[0], columns[1], columns[2], columns[3], NOW_US, "mqtt")
+    return Messages(buffer, columns[0], columns[1], columns[2], columns[3], NOW_US, "mqtt", Outbox(10))
 
 
 async def test_calls_do_not_depend_on_the_number_of_messages(tmp_path: pathlib.Path) -> None:
