@@ -30,5 +30,5 @@ def crc16(data: U8) -> int:
     """The check sum of any number of bytes."""
     rest = 0
     for byte in data:
-        rest = rest >> 8 ^ int(_TABLE[(rest ^ byte) & 0xFF])
+        rest = rest >> 8 ^ int(_TABLE[(rest ^ int(byte)) & 0xFF])
     return rest

@@ -128,6 +128,9 @@ def _add_elements(packet: bytes, at: int, codec: _Codec, observed_at_us: int, ba
     total = codec.head.unpack_from(packet, at)[-1]
     at += codec.head.size
     counted = 0
+    # A record has an element once. Of one that says it again and again, the last counts: three bytes must not each
+    # time become a sample.
+    found: dict[int, int] = {}
     for pair in codec.pairs:
         count = codec.counter.unpack_from(packet, at)[0]
         start = at + codec.counter.size
@@ -135,9 +138,7 @@ def _add_elements(packet: bytes, at: int, codec: _Codec, observed_at_us: int, ba
         if at > len(packet):
             raise _Refused(Reason.TRUNCATED, "the packet ends within an element")
         counted += count
-        for avl_id, value in pair.iter_unpack(packet[start:at]):
-            if avl_id in ELEMENTS:
-                add_sample(batch, avl_id, value, observed_at_us)
+        found |= {avl_id: value for avl_id, value in pair.iter_unpack(packet[start:at]) if avl_id in ELEMENTS}
     if codec.has_long_values:
         count = codec.counter.unpack_from(packet, at)[0]
         at += codec.counter.size
@@ -148,4 +149,6 @@ def _add_elements(packet: bytes, at: int, codec: _Codec, observed_at_us: int, ba
             raise _Refused(Reason.TRUNCATED, "the packet ends within an element")
     if counted != total:
         raise _Refused(Reason.MALFORMED, f"{total} elements by the head of a record, {counted} by its groups")
+    for avl_id, value in found.items():
+        add_sample(batch, avl_id, value, observed_at_us)
     return at

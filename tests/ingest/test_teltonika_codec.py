@@ -176,6 +176,12 @@ def test_values_with_a_length_are_passed_over() -> None:
     assert samples(sound(framed(data))) == [(QUANTITY_VOLTAGE_V, 0, 12.0)]
 
 
+def test_an_element_said_again_and_again_is_one_sample() -> None:
+    start = record(8, {})[:-6]
+    groups = b"\x00\xff\xff" + struct.pack(">BB", 113, 1) * 254 + struct.pack(">BB", 113, 50) + bytes(3)
+    assert samples(sound(packet(8, start + groups))) == [(QUANTITY_BATTERY_RATIO, 0, 0.5)]
+
+
 SOUND = packet(8, record(8, {66: (2, 12_000), 239: (1, 0)}))
 
 
