@@ -1,8 +1,9 @@
 """JSON of any make: an object, or an array of objects, whose fields a topic rule maps to ours.
 
 The option `fields` says what is what (`ingest/field_mapping.py`); `observed_at_us` and `sequence` can be mapped too.
-A time in a number wants the scale that makes it microseconds: 1000000 for seconds. If no time is mapped, the objects
-were observed when their message was received: a message that comes twice is then two readings.
+A time in a number wants the scale that makes it microseconds: 1000000 for seconds. If no time is mapped, one object was
+observed when its message was received: a message that comes twice is then two readings. Several objects were not all
+observed at once, and are refused without times of their own.
 """
 
 from __future__ import annotations
@@ -33,6 +34,6 @@ def decoder(rule: TopicRule) -> Decode:
         objects = message if isinstance(message, list) else [message]
         if not objects:
             return Rejection(Reason.EMPTY, "an array without objects")
-        return fields.readings(objects, received_at_us, None)
+        return fields.readings(objects, received_at_us if len(objects) == 1 else None, None)
 
     return decode

@@ -74,10 +74,10 @@ class MappedFields:
             use = _Use(tuple(rest), slot, rank, source.scale, source.offset, source.path)
             self._uses.setdefault(first, []).append(use)
 
-    def readings(self, objects: Iterable[object], at_us: int, sequence: int | None) -> ReadingBatch | Rejection:
+    def readings(self, objects: Iterable[object], at_us: int | None, sequence: int | None) -> ReadingBatch | Rejection:
         """The readings in objects, observed at their own time if that is mapped, else at `at_us`; `sequence` likewise.
 
-        Objects are any JSON values; `at_us` is microseconds.
+        Objects are any JSON values; `at_us` is microseconds; without it, each must have its own.
         """
         batch = ReadingBatch()
         try:
@@ -87,11 +87,13 @@ class MappedFields:
             return refused.rejection
         return batch
 
-    def _read(self, found: object, at_us: int, sequence: int | None, batch: ReadingBatch) -> None:
+    def _read(self, found: object, at_us: int | None, sequence: int | None, batch: ReadingBatch) -> None:
         values = self._values(found) if isinstance(found, Mapping) else {}
-        if self._wants_time and _TIME not in values:
+        own_time_us = values.pop(_TIME, None)
+        if own_time_us is not None:
+            at_us = int(own_time_us)
+        elif at_us is None or self._wants_time:
             raise _Refused(Reason.MISSING_FIELD, "the time is missing")
-        at_us = int(values.pop(_TIME, at_us))
         if _SEQUENCE in values:
             sequence = int(values.pop(_SEQUENCE))
         if not values:

@@ -41,6 +41,9 @@ def test_without_a_time_it_was_observed_when_it_was_received() -> None:
     readings = decoded({"v": 12}, voltage_v="v")
     assert isinstance(readings, ReadingBatch)
     assert readings.sensors[0].observed_at_us == NOW_US
+    several = decoded([{"v": 12}, {"v": 13}], voltage_v="v")
+    assert several == Rejection(Reason.MISSING_FIELD, "the time is missing")
+    assert isinstance(decoded([{"voltage_v": 12, "observed_at_us": 1}, {"voltage_v": 13}]), Rejection)
 
 
 @pytest.mark.parametrize(
