@@ -81,7 +81,6 @@ class World:
 async def world(tmp_path: pathlib.Path, redis_server: RedisServer, redis_url: str) -> AsyncIterator[World]:
     (tmp_path / "broker").mkdir()
     broker = Mosquitto.as_shipped(tmp_path / "broker")
-    tmp_path.chmod(0o755)  # noqa: ASYNC240 - at once; the broker drops its privileges
     broker.start()
     async with FaultProxy(broker.port).serving() as to_broker, FaultProxy(redis_server.port).serving() as to_redis:
         made = World(tmp_path, broker, to_broker, to_redis)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import pathlib
 import re
 import socket
@@ -13,6 +14,9 @@ import pytest
 from tests.servers.process import ServerProcess, executable, free_port
 
 SHIPPED: Final = pathlib.Path(__file__).resolve().parent.parent.parent / "deploy" / "mosquitto.conf"
+
+_AS_WE_ARE: Final = f"user {getpass.getuser()}\n"
+"""As root, it would become another user, who may not come into the folders of tests, and silently save nothing."""
 
 
 class Mosquitto(ServerProcess):
@@ -31,10 +35,9 @@ class Mosquitto(ServerProcess):
             "autosave_interval 1\n"
             "max_queued_messages 0\n"
             "max_inflight_messages 0\n"
-            "set_tcp_nodelay true\n" + extra
+            "set_tcp_nodelay true\n" + extra + ("" if re.search("^user ", extra, re.MULTILINE) else _AS_WE_ARE)
         )
         super().__init__([executable("mosquitto"), "-c", str(self.config)], folder, self._accepts)
-        folder.chmod(0o777)  # as root, mosquitto drops to its own user
 
     @classmethod
     def as_shipped(cls, folder: pathlib.Path) -> Self:
@@ -47,7 +50,7 @@ class Mosquitto(ServerProcess):
         ):
             text, found = re.subn(f"^{line}$", ours, text, flags=re.MULTILINE)
             assert found == 1, line
-        made.config.write_text(text)
+        made.config.write_text(text + _AS_WE_ARE)
         return made
 
     def _accepts(self) -> bool:
