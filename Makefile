@@ -65,6 +65,7 @@ test-python:
 test-interpreted:
 	@echo "kernels once more, as plain Python"
 	@NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -q -m "not server and not compiled" tests/geofence tests/tracking_core \
+		tests/gateway/test_viewport_kernel.py \
 		$(patsubst %,tests/ingest/test_%.py,mqtt_frames topic_table native_protobuf batcher stream_requests admission)
 
 check: protos  ## format, lint, types, and who imports whom

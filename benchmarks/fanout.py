@@ -43,6 +43,7 @@ from gateway.app import create_app
 from gateway.live.frames import Kind, unpack
 from gateway.live.hub import Hub
 from gateway.settings import GatewaySettings
+from gateway.warm_up import warm_up
 from runtime import http_server
 from runtime.tokens import Role, load_or_create_keys
 from tracking_core.live_frame import LiveColumns, pack
@@ -156,7 +157,8 @@ async def gateway_server(control: Control, devices: int) -> None:
     upstream: Any = SimpleNamespace(
         call=latest, tracking=SimpleNamespace(GetLatest=None), as_service=lambda _: (), tracking_wrong=None
     )
-    settings = GatewaySettings(frame_interval_s=0.02)
+    settings = GatewaySettings(frame_interval_s=0.02, frame_time_share=1.0)
+    warm_up()
     with tempfile.TemporaryDirectory() as folder:
         keys = load_or_create_keys(pathlib.Path(folder))
     hub = Hub(settings, None, upstream)
@@ -282,24 +284,24 @@ class Client(asyncio.Protocol):
                 length, start = int.from_bytes(buffer[2:10], "big"), 10
             if len(buffer) < start + length:
                 return
-            self._frame(buffer[0] & 15, bytes(buffer[start : start + length]))
+            self._frame(buffer[0] & 15, start, length)
             del buffer[: start + length]
 
     def _say(self, message: dict[str, object]) -> None:
         text = json.dumps(message).encode()
         self.transport.write(b"\x81" + bytes([128 | 126]) + struct.pack(">H", len(text)) + bytes(4) + text)
 
-    def _frame(self, code: int, payload: bytes) -> None:
+    def _frame(self, code: int, start: int, length: int) -> None:
         if code == 2:
-            self.last_count = int.from_bytes(payload[8:12], "little")
-        elif code == 1 and payload.startswith(b'{"type": "positions"'):
-            self.last_count = payload.count(b'"device_number"')
+            self.last_count = int.from_bytes(self._buffer[start + 8 : start + 12], "little")
+        elif code == 1 and self._buffer.startswith(b'{"type": "positions"', start):
+            self.last_count = self._buffer.count(b'"device_number"', start, start + length)
         else:
             return
         self.positions += self.last_count
         self.frames += 1
         if self.kept is not None:
-            self.kept.append(payload)
+            self.kept.append(bytes(self._buffer[start : start + length]))
 
     def shown(self) -> dict[int, tuple[float, float]]:
         """What all frames together show."""

@@ -13,6 +13,7 @@ from gateway.live.hub import Hub
 from gateway.live.websocket_protocol import ObservedWebSocketProtocol
 from gateway.settings import GatewaySettings
 from gateway.upstream import Upstream
+from gateway.warm_up import warm_up
 from runtime import http_server, process, redis_client
 from runtime.process import Stop
 from runtime.settings import CommonSettings
@@ -23,6 +24,7 @@ log = structlog.get_logger()
 
 async def main(stop: Stop, common: CommonSettings, settings: GatewaySettings) -> None:
     """Serves until asked to stop. Redis and the services may come and go; /readyz says whether they are there."""
+    warm_up()
     keys = load_or_create_keys(common.data_dir)
     client = redis_client.connect(common.redis_url.get_secret_value())
 

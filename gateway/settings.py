@@ -35,7 +35,10 @@ class GatewaySettings(Settings):
         5.0, gt=0, description="How long WebSocket clients get to hear the goodbye when asked to stop."
     )
 
-    frame_interval_s: float = Field(0.25, ge=0.02, le=60, description="Least time between two frames of a client.")
+    frame_interval_s: float = Field(0.05, ge=0.02, le=60, description="Least time between two frames of a client.")
+    frame_time_share: float = Field(
+        0.5, gt=0, le=1, description="Share of a processor for frames; with many clients they come less often instead."
+    )
     max_clients: int = Field(5_000, ge=1, description="WebSocket clients at once; one more is asked to come later.")
     max_devices: int = Field(10_000, ge=1, description="Devices that one subscription may name.")
     max_message_bytes: int = Field(512 * 1024, ge=1024, description="Largest message a WebSocket client may send.")

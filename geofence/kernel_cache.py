@@ -17,7 +17,7 @@ import re
 import shutil
 from typing import Final
 
-ROOMS: Final = ("geofence", "tracking_core", "ingest")
+ROOMS: Final = ("geofence", "tracking_core", "ingest", "gateway")
 """The folders beside this one that have kernels."""
 
 _ROOT: Final = pathlib.Path(__file__).resolve().parent.parent

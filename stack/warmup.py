@@ -16,12 +16,13 @@ from rich.console import Console
 from runtime.problems import FatalError
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-ROOMS = ("geofence", "tracking_core", "ingest")
+ROOMS = ("geofence", "tracking_core", "ingest", "gateway")
 
 # Each in a process of its own, so that two compile at a time.
 PARTS = {
     "tracking": "from services.tracking.warm_up import warm_up; warm_up()",
     "ingest": "from ingest.warm_up import warm_up; warm_up()",
+    "gateway": "from gateway.warm_up import warm_up; warm_up()",
 }
 
 

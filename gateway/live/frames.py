@@ -57,6 +57,13 @@ def frame_bytes(count: int, removed: int) -> int:
     return _HEADER.size + 24 * count + 4 * _padded(4 * count) + _padded(4 * removed)
 
 
+def pack_header(
+    frame: bytearray | memoryview, kind: Kind, count: int, removed: int, sequence: int, sent_at_us: int
+) -> None:
+    """Writes the first 40 bytes."""
+    _HEADER.pack_into(frame, 0, _MAGIC, _VERSION, kind, 0, count, removed, sequence, sent_at_us, 0.0)
+
+
 def pack(
     kind: Kind,
     sequence: int,
@@ -69,7 +76,7 @@ def pack(
     """One frame of the given rows of the columns `device_number` and `fixes`, which must lie within their length."""
     count, wide, narrow = len(rows), 8 * len(rows), _padded(4 * len(rows))
     frame = bytearray(frame_bytes(count, len(removed)))  # zeros, so the padding is too
-    _HEADER.pack_into(frame, 0, _MAGIC, _VERSION, kind, 0, count, len(removed), sequence, sent_at_us, 0.0)
+    pack_header(frame, kind, count, len(removed), sequence, sent_at_us)
     at = _HEADER.size
     # Times up to the year 2255 are whole in a float64.
     np.frombuffer(frame, "<f8", count, at)[:] = fixes.observed_at_us[rows]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Iterable
 from typing import Final
 
@@ -20,6 +21,7 @@ from gateway import json_view, metrics
 from gateway.live import listener
 from gateway.live.client import Client, text
 from gateway.live.device_index import FOREIGN, UNKNOWN, DeviceIndex
+from gateway.live.frames import Kind
 from gateway.live.latest import fetch_latest
 from gateway.live.positions_table import Fixes
 from gateway.live.tenant import Tenant
@@ -31,7 +33,7 @@ from tracking_core import live_frame
 
 log = structlog.get_logger()
 
-_WAKE_BURST: Final = 32
+_BURST: Final = 32
 _IDLE_S: Final = 300.0
 _RETRY_S: Final = 1.0
 _DEFINITIONS: Final = {
@@ -258,16 +260,19 @@ class Hub:
     # Ticks
 
     async def _ticks(self) -> None:
-        interval_s = self._settings.frame_interval_s
+        interval_s, share = self._settings.frame_interval_s, self._settings.frame_time_share
         due_s = time.monotonic()
         while True:
             due_s = max(due_s + interval_s, time.monotonic())
             await asyncio.sleep(due_s - time.monotonic())
             started_s = time.monotonic()
             changed = [tenant for tenant in self._tenants.values() if tenant.table.advance()]
-            metrics.TICK_SECONDS.observe(time.monotonic() - started_s)
             for tenant in changed:
-                await self._wake(tenant)
+                await self._show(tenant)
+            took_s = time.monotonic() - started_s
+            metrics.TICK_SECONDS.observe(took_s)
+            # With many clients frames come less often, before REST and pub/sub have to wait for them.
+            due_s = max(due_s, started_s + took_s / share - interval_s)
             self._drop_idle()
 
     def _advance(self, tenant: Tenant) -> None:
@@ -276,14 +281,22 @@ class Hub:
         for client in tenant.clients:
             client.wake.set()
 
-    async def _wake(self, tenant: Tenant) -> None:
-        """Wakes clients by and by: a thousand at once would keep REST and pub/sub waiting for as long as all frames
-        take to make.
-        """
+    async def _show(self, tenant: Tenant) -> None:
+        """Brings clients to the present tick by and by: REST and pub/sub get their turn between them."""
+        frames: Counter[Kind] = Counter()
+        positions = size = 0
         for count, client in enumerate(list(tenant.clients), 1):
-            client.wake.set()
-            if count % _WAKE_BURST == 0:
+            frame = client.deliver()
+            if frame is not None:
+                frames[frame.kind] += 1
+                positions += len(frame.rows)
+                size += len(frame.data)
+            if count % _BURST == 0:
                 await asyncio.sleep(0)
+        for kind, sent in frames.items():
+            metrics.FRAMES_SENT.labels(kind.name.lower()).inc(sent)
+        metrics.POSITIONS_SENT.inc(positions)
+        metrics.BYTES_SENT.inc(size)
 
     def _drop_idle(self) -> None:
         now_s = time.monotonic()

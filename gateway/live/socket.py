@@ -67,6 +67,7 @@ class LiveEndpoint:
         if flow is not None:
             flow.limit(self._settings.write_buffer_bytes)
         client = self._hub.join(session.caller.tenant)
+        client.outlet = flow
         try:
             goodbye = await self._serve(websocket, client, session, flow)
         finally:
@@ -149,7 +150,10 @@ class LiveEndpoint:
 
         async def send(message: str | bytes) -> None:
             await drained()
-            if isinstance(message, str):
+            if flow is not None:
+                if not flow.send(message):
+                    raise WebSocketDisconnect
+            elif isinstance(message, str):
                 await websocket.send_text(message)
             else:
                 await websocket.send_bytes(message)
@@ -157,7 +161,9 @@ class LiveEndpoint:
 
         try:
             while True:
+                client.is_resting = True
                 await client.wake.wait()
+                client.is_resting = False
                 client.wake.clear()
                 while not client.replies.empty():
                     await send(client.replies.get_nowait())

@@ -10,10 +10,11 @@ import numpy.typing as npt
 
 from gateway.json_view import encode, time_text
 from gateway.live.change_history import Change, Rows
-from gateway.live.frames import Kind, pack
+from gateway.live.frames import Kind, frame_bytes, pack, pack_header
 from gateway.live.positions_table import PositionsTable
 from gateway.live.subscription import Selection, Viewport
 from gateway.live.tenant import Tenant
+from gateway.live.viewport_kernel import Earlier, Shown, pack_viewport, room_for
 
 
 class ViewFrame(NamedTuple):
@@ -24,39 +25,65 @@ class ViewFrame(NamedTuple):
     rows: Rows
 
 
-class _Sorted(NamedTuple):
-    """Rows by longitude, so that a viewport looks at a slice of them and not at all."""
-
-    longitude_deg: npt.NDArray[np.float64]
-    latitude_deg: npt.NDArray[np.float64]
-    rows: Rows
-
-    def within(self, viewport: Viewport) -> Rows:
-        """The rows inside, edges included."""
-        west, east = viewport.west, viewport.east
-        if west > east:
-            return np.concatenate(
-                [self.within(viewport._replace(east=180.0)), self.within(viewport._replace(west=-180.0))]
-            )
-        first = int(np.searchsorted(self.longitude_deg, west, "left"))
-        last = int(np.searchsorted(self.longitude_deg, east, "right"))
-        latitude = self.latitude_deg[first:last]
-        return self.rows[first:last][(latitude >= viewport.south) & (latitude <= viewport.north)]
-
-
-def _by_longitude(rows: Rows, longitude_deg: npt.NDArray[np.float64], latitude_deg: npt.NDArray[np.float64]) -> _Sorted:
-    order = np.argsort(longitude_deg)  # NaN, which is nowhere, comes last and beyond every search
-    return _Sorted(longitude_deg[order], latitude_deg[order], rows[order])
-
-
 class _ChangeView:
     """What changed since one tick, prepared once for all selections."""
 
     def __init__(self, change: Change, table: PositionsTable) -> None:
         self.change = change
-        rows = change.rows
-        self.now = _by_longitude(rows, table.visible.longitude_deg[rows], table.visible.latitude_deg[rows])
-        self.earlier = _by_longitude(rows, change.earlier_longitude_deg, change.earlier_latitude_deg)
+        self._shown, self._earlier = _by_longitude(change, table)
+        self._room = room_for(len(change.rows))
+
+    def pack(self, viewport: Viewport, sequence: int, sent_at_us: int) -> ViewFrame | None:
+        """The frame of one viewport; None when nothing changed in it."""
+        count, gone = pack_viewport(self._shown, self._earlier, *viewport, self._room)
+        if not count and not gone:
+            return None
+        data = self._room.words.data.cast("B")
+        pack_header(data, Kind.DIFFERENCE, count, gone, sequence, sent_at_us)
+        return ViewFrame(Kind.DIFFERENCE, bytes(data[: frame_bytes(count, gone)]), self._room.rows[:count].copy())
+
+    def changed_rows(self, selection: Selection, table: PositionsTable) -> tuple[Rows, Rows]:
+        """Rows to show and rows that left."""
+        rows, nothing = self.change.rows, np.empty(0, np.int64)
+        if selection.viewport is not None:
+            visible, contains = table.visible, selection.viewport.contains
+            now = contains(visible.longitude_deg[rows], visible.latitude_deg[rows])
+            before = contains(self.change.earlier_longitude_deg, self.change.earlier_latitude_deg)
+            return rows[now], rows[before & ~now]
+        if selection.device_numbers is not None:
+            wanted = _wanted_rows(table, selection.device_numbers)
+            return np.intersect1d(rows, wanted, assume_unique=True), nothing
+        return rows, nothing
+
+
+def _by_longitude(change: Change, table: PositionsTable) -> tuple[Shown, Earlier]:
+    rows, visible = change.rows, table.visible
+    longitude, latitude = visible.longitude_deg[rows], visible.latitude_deg[rows]
+    order = np.argsort(longitude)  # NaN comes last
+    sorted_rows = rows[order]
+    shown = Shown(
+        longitude[order],
+        latitude[order],
+        visible.observed_at_us[sorted_rows].astype(np.float64),
+        table.device_number[sorted_rows],
+        visible.speed_mps[sorted_rows],
+        visible.heading_deg[sorted_rows],
+        visible.accuracy_m[sorted_rows],
+        sorted_rows,
+    )
+    order = np.argsort(change.earlier_longitude_deg)
+    earlier = Earlier(
+        change.earlier_longitude_deg[order],
+        change.earlier_latitude_deg[order],
+        longitude[order],
+        latitude[order],
+        table.device_number[rows[order]],
+    )
+    return shown, earlier
+
+
+def _wanted_rows(table: PositionsTable, device_numbers: tuple[int, ...]) -> Rows:
+    return np.flatnonzero(np.isin(table.device_number[: table.length], np.array(device_numbers, np.uint32)))
 
 
 class ViewFrames:
@@ -92,8 +119,11 @@ class ViewFrames:
         view = self._changes[since]
         if view is None:
             raise LookupError(since)
-        rows, removed = self._changed_rows(view, selection)
-        frame = self._frame(Kind.DIFFERENCE, selection, rows, removed) if len(rows) or len(removed) else None
+        if selection.viewport is not None and selection.format == "binary":
+            frame = view.pack(selection.viewport, self.tick, self._sent_at_us)
+        else:
+            rows, removed = view.changed_rows(selection, self._table)
+            frame = self._frame(Kind.DIFFERENCE, selection, rows, removed) if len(rows) or len(removed) else None
         self._keep(key, frame)
         return frame
 
@@ -102,33 +132,15 @@ class ViewFrames:
         if self._tenant.selections[key[0]] > 1:
             self._frames[key] = frame
 
-    def _wanted_rows(self, device_numbers: tuple[int, ...]) -> Rows:
-        numbers = self._table.device_number[: self._table.length]
-        return np.flatnonzero(np.isin(numbers, np.array(device_numbers, np.uint32)))
-
     def _all_rows(self, selection: Selection) -> Rows:
         visible, length = self._table.visible, self._table.length
         longitude, latitude = visible.longitude_deg[:length], visible.latitude_deg[:length]
         if selection.viewport is not None:
             return np.flatnonzero(selection.viewport.contains(longitude, latitude))
         if selection.device_numbers is not None:
-            rows = self._wanted_rows(selection.device_numbers)
+            rows = _wanted_rows(self._table, selection.device_numbers)
             return rows[~np.isnan(longitude[rows])]
         return np.flatnonzero(~np.isnan(longitude))
-
-    def _changed_rows(self, view: _ChangeView, selection: Selection) -> tuple[Rows, Rows]:
-        """Rows to show and rows that left."""
-        nothing = np.empty(0, np.int64)
-        if selection.viewport is not None:
-            left = view.earlier.within(selection.viewport)
-            if len(left):
-                visible = self._table.visible
-                left = left[~selection.viewport.contains(visible.longitude_deg[left], visible.latitude_deg[left])]
-            return view.now.within(selection.viewport), left
-        if selection.device_numbers is not None:
-            wanted = self._wanted_rows(selection.device_numbers)
-            return np.intersect1d(view.change.rows, wanted, assume_unique=True), nothing
-        return view.change.rows, nothing
 
     def _frame(self, kind: Kind, selection: Selection, rows: Rows, removed: Rows) -> ViewFrame:
         table = self._table
