@@ -6,6 +6,7 @@ from typing import Self, TypeVar
 
 import grpc
 
+from drover.api.ingest.v1.device_commands_pb2_grpc import DeviceCommandsStub
 from drover.api.ingest.v1.ingest_service_pb2_grpc import DeadLettersStub, DeviceRegistryStub
 from drover.api.shipment.v1.shipment_service_pb2_grpc import ShipmentsStub
 from drover.api.tracking.v1.tracking_service_pb2_grpc import DefinitionsStub, TrackingStub
@@ -30,6 +31,7 @@ class Upstream:
         ]
         ingest, tracking, shipment = self._channels
         self.registry = DeviceRegistryStub(ingest)
+        self.commands = DeviceCommandsStub(ingest)
         self.dead_letters = DeadLettersStub(ingest)
         self.tracking = TrackingStub(tracking)
         self.definitions = DefinitionsStub(tracking)

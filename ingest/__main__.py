@@ -17,6 +17,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from ingest import tls
 from ingest.batcher import Batcher
 from ingest.broker_trial import try_queue
+from ingest.command_answers import FILTERS, CommandAnswers
+from ingest.command_dispatch import CommandDispatch
+from ingest.commands import Commands
+from ingest.commands_api import DeviceCommandsService
 from ingest.credentials import Credentials, MosquittoFolder
 from ingest.dead_letters import DeadLetters
 from ingest.dead_letters_api import DeadLettersService
@@ -45,7 +49,7 @@ from runtime.tokens import Verifier, load_or_create_keys
 
 log = structlog.get_logger()
 
-_Part = Batcher | Credentials | DeadLetters | Registry | MqttSource
+_Part = Batcher | CommandDispatch | Credentials | DeadLetters | Registry | MqttSource
 _REDIS_PATIENCE_S: Final = 60.0
 # What decoders ask of devices is asked again if it is lost.
 _REQUEST_EXPIRY_S: Final = 60
@@ -109,18 +113,39 @@ async def serve(stop: Stop, common: CommonSettings, settings: IngestSettings) ->
                 max_outbox=settings.mqtt_outbox_messages,
             )
             mqtt_sources += [MqttSource(broker, pipeline.filters, pipeline, options) for broker in brokers]
+            commands = Commands(
+                engine, max_open=settings.max_open_commands, retention_days=settings.command_retention_days
+            )
+            command_answers = CommandAnswers(commands)
+            # A session of its own: neither the readings nor the commands wait for the other.
+            command_sources = [
+                MqttSource(
+                    broker,
+                    FILTERS,
+                    command_answers,
+                    options._replace(client_id=f"{options.client_id}-commands"),
+                )
+                for broker in brokers
+            ]
+            dispatch = CommandDispatch(commands, command_sources)
             letters_service = DeadLettersService(dead_letters, pipeline, unrouted_tenant=settings.unrouted_tenant)
-            checks = _checks(client, engine, [batcher, dead_letters, registry, credentials, *mqtt_sources])
+            checks = _checks(
+                client,
+                engine,
+                [batcher, dead_letters, registry, credentials, dispatch, *mqtt_sources, *command_sources],
+            )
 
             async with asyncio.TaskGroup() as tasks:
                 intake = GrpcIntake(pipeline, tasks, high_water_bytes=settings.grpc_high_water_bytes)
                 grpc_source = GrpcSource(intake, credentials.check)
                 registry_service = DeviceRegistryService(registry, credentials)
-                services = [grpc_source.add, registry_service.add, letters_service.add]
+                commands_service = DeviceCommandsService(registry, commands)
+                services = [grpc_source.add, registry_service.add, letters_service.add, commands_service.add]
                 tasks.create_task(batcher.run())
                 tasks.create_task(dead_letters.run())
                 pruning = tasks.create_task(dead_letters.run_retention())
                 polling = tasks.create_task(credentials.run())
+                dispatching = tasks.create_task(dispatch.run())
                 async with (
                     probe.serving(settings.probe_host, settings.probe_port, checks),
                     GrpcServer(
@@ -132,13 +157,17 @@ async def serve(stop: Stop, common: CommonSettings, settings: IngestSettings) ->
                     ),
                     _for_devices(settings, keys.verifier, grpc_source, credentials),
                 ):
-                    reading = [tasks.create_task(source.run(stop)) for source in mqtt_sources]
+                    sources = [*mqtt_sources, *command_sources]
+                    reading = [tasks.create_task(source.run(stop)) for source in sources]
                     trial = tasks.create_task(
                         _try_brokers(brokers if settings.mqtt_trial else [], settings.mqtt_version)
                     )
                     log.info("ready", grpc=settings.grpc_address, brokers=[broker.host for broker in brokers])
                     await stop.wait()
-                    impatience = tasks.create_task(_give_up(settings.drain_s, registry, batcher, dead_letters))
+                    impatience = tasks.create_task(
+                        _give_up(settings.drain_s, registry, batcher, dead_letters, command_answers)
+                    )
+                    dispatching.cancel()
                     grpc_source.close()
                     await asyncio.gather(*reading)
                 impatience.cancel()
@@ -199,12 +228,15 @@ async def _redis_answers(client: Redis, stop: Stop) -> bool:
     return False
 
 
-async def _give_up(after_s: float, registry: Registry, batcher: Batcher, dead_letters: DeadLetters) -> None:
+async def _give_up(
+    after_s: float, registry: Registry, batcher: Batcher, dead_letters: DeadLetters, answers: CommandAnswers
+) -> None:
     await asyncio.sleep(after_s)
     log.warning("stopping with messages that are not durable: they are not acknowledged, and will be sent again")
     registry.close()
     batcher.give_up()
     dead_letters.close()
+    answers.close()
 
 
 def _checks(client: Redis, engine: AsyncEngine, parts: Sequence[_Part]) -> Mapping[str, probe.Check]:

@@ -133,6 +133,10 @@ class IngestSettings(Settings):
     queue_readings: int = Field(262_144, ge=1, description="Readings waiting for the log at which sources wait.")
     dead_letter_retention_days: float = Field(30.0, gt=0, description="How long dead letters are kept.")
     max_dead_letters: int = Field(1_000_000, ge=1, description="Beyond it, the oldest dead letters go.")
+    max_open_commands: int = Field(
+        32, ge=1, description="Commands to one device that may wait for their end; further ones are refused."
+    )
+    command_retention_days: float = Field(30.0, gt=0, description="How long commands are kept after their time.")
     drain_s: float = Field(10.0, ge=0, description="How long a stop waits for readings to reach the log.")
     probe_host: str = Field("127.0.0.1", description="Address of /metrics, /healthz and /readyz.")
     probe_port: int = Field(0, ge=0, le=65_535, description="Port of /metrics, /healthz and /readyz; 0 for none.")

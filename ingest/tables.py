@@ -1,4 +1,4 @@
-"""The tables of ingest's database: devices, their credentials, dead letters."""
+"""The tables of ingest's database: devices, their credentials, commands to them, dead letters."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from runtime.database import TABLE_OPTIONS, AutoNumber
 
 MAX_LETTER_PAYLOAD_BYTES: Final = 64 * 1024
 """What a dead letter keeps of a payload."""
+
+MAX_COMMAND_PAYLOAD_BYTES: Final = 64 * 1024
 
 metadata: Final = MetaData()
 
@@ -57,6 +59,32 @@ credential_changes: Final = Table(
     # One row, as in `next_device`.
     Column("credential_changes_id", BigInteger, primary_key=True, autoincrement=False),
     Column("change_number", BigInteger, nullable=False),
+    **TABLE_OPTIONS,
+)
+
+device_commands: Final = Table(
+    "device_commands",
+    metadata,
+    Column("command_id", AutoNumber, primary_key=True, autoincrement=True),
+    Column("device_number", BigInteger, nullable=False),
+    Column("name", String(64), nullable=False),
+    Column("parameters_json", Text, nullable=False),
+    Column("payload", LargeBinary(MAX_COMMAND_PAYLOAD_BYTES), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("detail", String(500), nullable=False),
+    # Null where the sender gave none: nulls are never the same.
+    Column("idempotency_key", String(128)),
+    Column("created_at_us", BigInteger, nullable=False),
+    Column("expires_at_us", BigInteger, nullable=False),
+    # Not before that: pushed into the future by who is sending it now, and after each time that nobody was there.
+    Column("try_at_us", BigInteger, nullable=False),
+    Column("tries", BigInteger, nullable=False),
+    Column("sent_at_us", BigInteger),
+    Column("answered_at_us", BigInteger),
+    UniqueConstraint("device_number", "idempotency_key", name="device_commands_key"),
+    Index("device_commands_of_device", "device_number", "command_id"),
+    Index("device_commands_to_try", "state", "try_at_us"),
+    Index("device_commands_to_expire", "state", "expires_at_us"),
     **TABLE_OPTIONS,
 )
 

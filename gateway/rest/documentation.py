@@ -21,6 +21,7 @@ _MEANINGS: Final = {
     413: ("body_too_large", "The body has more bytes than allowed."),
     415: ("unsupported_media_type", "The body does not say it is JSON."),
     422: ("invalid_request", "The content of the request is wrong; `code` and `errors` say how."),
+    429: ("exhausted", "Too much is open already; wait for it."),
     503: ("service_unavailable", "A service does not answer; try again."),
     504: ("service_timeout", "A service takes too long."),
 }

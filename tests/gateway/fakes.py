@@ -9,6 +9,8 @@ import dataclasses
 from collections import defaultdict
 from collections.abc import AsyncIterator
 
+from drover.api.ingest.v1 import device_commands_pb2 as commands_pb
+from drover.api.ingest.v1 import device_commands_pb2_grpc as commands_grpc
 from drover.api.ingest.v1 import ingest_service_pb2 as ingest_pb
 from drover.api.ingest.v1 import ingest_service_pb2_grpc as ingest_grpc
 from drover.api.shipment.v1 import shipment_service_pb2 as shipment_pb
@@ -19,7 +21,7 @@ from drover.geofence.v1.fence_pb2 import Fence
 from drover.shipment.v1.shipment_pb2 import Shipment, ShipmentStatus
 from drover.tracking.v1.event_pb2 import TrackingEvent
 from runtime.grpc_server import GrpcServer, require
-from runtime.problems import Conflict, Invalid, NotFound, Problem
+from runtime.problems import Conflict, Exhausted, Invalid, NotFound, Problem
 from runtime.tokens import Role, Verifier
 
 
@@ -193,6 +195,46 @@ class DeadLetters(ingest_grpc.DeadLettersServicer):
         return ingest_pb.ReplayDeadLetterResponse(accepted=3)
 
 
+class Commands(commands_grpc.DeviceCommandsServicer):
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.keys: dict[str, commands_pb.DeviceCommand] = {}
+        self.sent: list[commands_pb.DeviceCommand] = []
+
+    async def SendCommand(self, request, context):
+        await self.world.called("SendCommand", Role.DISPATCHER, Role.ADMIN)
+        if request.idempotency_key in self.keys:
+            return commands_pb.SendCommandResponse(command=self.keys[request.idempotency_key])
+        if len(self.sent) == 5:
+            raise Exhausted("enough", code="too_many_open_commands")
+        at_us = 1_641_168_000_000_000
+        command = commands_pb.DeviceCommand(
+            command_id=len(self.sent) + 1,
+            device_id=request.device_id,
+            name=request.name,
+            parameters_json=request.parameters_json,
+            payload=request.payload,
+            state=commands_pb.COMMAND_STATE_QUEUED,
+            created_at_us=at_us,
+            expires_at_us=at_us + request.expires_in_s * 1_000_000,
+        )
+        self.sent.append(command)
+        if request.idempotency_key:
+            self.keys[request.idempotency_key] = command
+        return commands_pb.SendCommandResponse(command=command, is_new=True)
+
+    async def GetCommand(self, request, context):
+        await self.world.called("GetCommand")
+        if not 0 < request.command_id <= len(self.sent):
+            raise Missing("there is no such command", code="unknown_command")
+        return commands_pb.GetCommandResponse(command=self.sent[request.command_id - 1])
+
+    async def ListCommands(self, request, context):
+        await self.world.called("ListCommands")
+        commands, token = _page(self.sent[::-1], request.page_size, request.page_token)
+        return commands_pb.ListCommandsResponse(commands=commands, next_page_token=token)
+
+
 class Tracking(tracking_grpc.TrackingServicer):
     def __init__(self, world: World) -> None:
         self.world = world
@@ -342,6 +384,7 @@ async def serving(world: World, verifier: Verifier) -> AsyncIterator[str]:
     def add(server) -> None:
         ingest_grpc.add_DeviceRegistryServicer_to_server(Registry(world), server)
         ingest_grpc.add_DeadLettersServicer_to_server(DeadLetters(world), server)
+        commands_grpc.add_DeviceCommandsServicer_to_server(Commands(world), server)
         tracking_grpc.add_TrackingServicer_to_server(Tracking(world), server)
         tracking_grpc.add_DefinitionsServicer_to_server(Definitions(world), server)
         shipment_grpc.add_ShipmentsServicer_to_server(Shipments(world), server)

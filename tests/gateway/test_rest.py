@@ -17,6 +17,7 @@ from drover.tracking.v1.event_pb2 import (
     TagDeparted,
     TrackingEvent,
 )
+from gateway.rest.commands import CommandView
 from gateway.rest.dead_letters import DeadLetterView, ReplayView
 from gateway.rest.devices import CredentialsView, DeviceView, NewDeviceView
 from gateway.rest.documentation import Page
@@ -94,6 +95,53 @@ async def test_credentials(gateway: Gateway) -> None:
     async with gateway.http(Role.DISPATCHER) as http:
         assert (await http.post(path, json={})).status_code == 403
         assert (await http.delete(path)).status_code == 403
+
+
+async def test_commands(gateway: Gateway) -> None:
+    path = "/v1/devices/truck-1/commands"
+    order = {"name": "set_interval", "parameters": {"seconds": 30, "mode": "eco"}, "expires_in_s": 60}
+    async with gateway.http(Role.DISPATCHER) as http:
+        made = await http.post(path, json=order, headers={"Idempotency-Key": "k-1"})
+        again = await http.post(path, json=order, headers={"Idempotency-Key": "k-1"})
+        raw = await http.post(path, json={"name": "raw", "payload_base64": "AAEC"})
+        assert (made.status_code, again.status_code, raw.status_code) == (201, 200, 201)
+        assert again.json() == made.json()
+        assert made.json() == {
+            "command_id": 1,
+            "device_id": "truck-1",
+            "name": "set_interval",
+            "parameters": {"mode": "eco", "seconds": 30},
+            "payload_base64": "",
+            "state": "queued",
+            "detail": "",
+            "created_at": "2022-01-03T00:00:00.000000Z",
+            "expires_at": "2022-01-03T00:01:00.000000Z",
+            "sent_at": None,
+            "answered_at": None,
+        }
+        assert (raw.json()["parameters"], raw.json()["payload_base64"]) == (None, "AAEC")
+        for wrong in (
+            {"name": ""},
+            {"name": "a b"},
+            {"name": "x", "payload_base64": "?"},
+            {"name": "x", "parameters": [1]},
+            {"name": "x", "expires_in_s": 0},
+            {"name": "x", "expires_in": 5},
+        ):
+            assert (await http.post(path, json=wrong)).status_code == 422, wrong
+        assert (await http.post(path, json=order, headers={"Idempotency-Key": "k" * 129})).status_code == 422
+        for _ in range(3):
+            await http.post(path, json=order)
+        full = await http.post(path, json=order)
+        assert (full.status_code, full.json()["code"]) == (429, "too_many_open_commands")
+    assert await get(gateway, f"{path}/1", CommandView) == made.json()
+    first = await get(gateway, f"{path}?limit=3", Page[CommandView])
+    second = await get(gateway, f"{path}?limit=3&cursor={first['next_cursor']}", Page[CommandView])
+    assert [each["command_id"] for each in first["items"] + second["items"]] == [5, 4, 3, 2, 1]
+    assert second["next_cursor"] is None
+    async with gateway.http(Role.VIEWER) as http:
+        assert (await http.post(path, json=order)).status_code == 403
+        assert (await http.get(f"{path}/9")).json()["code"] == "unknown_command"
 
 
 async def test_pages_follow_one_another_and_end(gateway: Gateway) -> None:
