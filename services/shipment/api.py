@@ -8,11 +8,12 @@ import grpc
 
 from drover.api.shipment.v1 import shipment_service_pb2 as pb
 from drover.api.shipment.v1.shipment_service_pb2_grpc import ShipmentsServicer, add_ShipmentsServicer_to_server
+from runtime import page_token
 from runtime.grpc_server import require
 from runtime.problems import Forbidden
 from runtime.tokens import Role
-from services.shipment import handlers, page_token, wire
-from services.shipment.commands import CancelShipment, GetShipment, ListShipments
+from services.shipment import handlers, wire
+from services.shipment.commands import CancelShipment, GetShipment, ListShipments, PageKey
 from services.shipment.model import ShipmentId
 from services.shipment.ports import Ports
 
@@ -48,15 +49,18 @@ class ShipmentsApi(ShipmentsServicer):
 
     async def ListShipments(self, request: pb.ListShipmentsRequest, context: Context) -> pb.ListShipmentsResponse:  # noqa: ARG002, N802
         """See the proto."""
+        after = page_token.decode("shipments", request.page_token, int, str)
         command = ListShipments(
             tenant=_tenant(*READERS),
             statuses=wire.statuses_of(request),
             device_id=request.device_id,
-            after=page_token.decode(request.page_token),
+            after=PageKey(*after) if after else None,
             limit=min(request.page_size or DEFAULT_PAGE, LARGEST_PAGE),
         )
         found = await handlers.list_shipments(command, self._ports)
-        token = page_token.encode(found[-1]) if len(found) == command.limit else ""
+        token = ""
+        if len(found) == command.limit:
+            token = page_token.encode("shipments", (found[-1].created_at_us, found[-1].shipment_id))
         return pb.ListShipmentsResponse(shipments=[wire.to_proto(each) for each in found], next_page_token=token)
 
     async def CancelShipment(self, request: pb.CancelShipmentRequest, context: Context) -> pb.CancelShipmentResponse:  # noqa: ARG002, N802

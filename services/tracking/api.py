@@ -15,10 +15,11 @@ from drover.api.tracking.v1 import tracking_service_pb2_grpc as pb_grpc
 from drover.geofence.v1.fence_pb2 import Fence
 from drover.tracking.v1.definition_pb2 import Route, SensorLimit
 from drover.tracking.v1.event_pb2 import TrackingEvent
+from runtime import page_token
 from runtime.grpc_server import require
 from runtime.problems import Invalid
 from runtime.tokens import Role
-from services.tracking import commands, handlers, page_token
+from services.tracking import commands, handlers
 from services.tracking.directory import Directory
 from services.tracking.model import DefinitionKind, EventFilter, TrackPoint
 from services.tracking.ports import Ports

@@ -125,9 +125,3 @@ class VersionConflict(Conflict):
 
 class InvalidDefinition(Invalid):
     """A fence, limit or route that cannot be obeyed; `code` says which rule it breaks."""
-
-
-class InvalidPage(Invalid):
-    """A page token that this service did not give for this list."""
-
-    code = "invalid_page_token"

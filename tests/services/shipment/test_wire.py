@@ -12,11 +12,8 @@ from hypothesis import strategies as st
 from drover.telemetry.v1.reading_pb2 import Quantity
 from drover.tracking.v1 import event_pb2 as pb
 from runtime.problems import Invalid
-from services.shipment import page_token
-from services.shipment.commands import PageKey
 from services.shipment.events import ExcursionClosed, ExcursionOpened, FenceCrossed, TagMoved
 from services.shipment.wire import event_of
-from tests.services.shipment.examples import NOW_US, shipment
 
 
 def event(**fields: Any) -> bytes:
@@ -84,22 +81,3 @@ def test_garbage_is_refused(data: bytes) -> None:
 def test_no_bytes_crash_it(data: bytes) -> None:
     with contextlib.suppress(Invalid):
         event_of(data)
-
-
-def test_page_tokens_come_back_as_they_were() -> None:
-    assert page_token.decode("") is None
-    token = page_token.encode(shipment())
-    assert page_token.decode(token) == PageKey(NOW_US, "s-1")  # type: ignore[arg-type]
-    assert "s-1" not in token
-
-
-@given(st.text(max_size=30))
-def test_no_page_token_crashes_it(token: str) -> None:
-    with contextlib.suppress(Invalid):
-        assert page_token.decode(token) is None or len(token) > 4
-
-
-@pytest.mark.parametrize("token", ["W10", "bnVsbA", "WzEsMl0", "WyJhIiwiYiJd", "Wy0xLCJhIl0", "é", "a"])
-def test_tokens_of_another_shape_are_refused(token: str) -> None:
-    with pytest.raises(Invalid):
-        page_token.decode(token)

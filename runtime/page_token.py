@@ -7,7 +7,13 @@ import binascii
 import json
 from typing import Any
 
-from services.tracking.model import InvalidPage
+from runtime.problems import Invalid
+
+
+class InvalidPageToken(Invalid):
+    """A page token that was not given for this list."""
+
+    code = "invalid_page_token"
 
 
 def encode(listed: str, key: tuple[int | str, ...]) -> str:
@@ -16,13 +22,15 @@ def encode(listed: str, key: tuple[int | str, ...]) -> str:
 
 
 def decode(listed: str, token: str, *types: type) -> tuple[Any, ...] | None:
-    """The key of a token, of these types; None for the first page. Raises InvalidPage."""
+    """The key of a token, of these types; None for the first page. Integers fit 64 bits. Raises InvalidPageToken."""
     if not token:
         return None
     try:
         found = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
-    except (binascii.Error, ValueError) as error:
-        raise InvalidPage("the page token is not one of ours") from error
+    except (binascii.Error, ValueError, RecursionError) as error:
+        raise InvalidPageToken("the page token is not one of ours") from error
     if not isinstance(found, list) or found[:1] != [listed] or [type(part) for part in found[1:]] != list(types):
-        raise InvalidPage("the page token belongs to another list")
+        raise InvalidPageToken("the page token belongs to another list")
+    if any(isinstance(part, int) and not -(2**63) <= part < 2**63 for part in found):
+        raise InvalidPageToken("the page token is not one of ours")
     return tuple(found[1:])
