@@ -27,7 +27,7 @@ from ingest.dead_letters_api import DeadLettersService
 from ingest.decoders import Decoders
 from ingest.grpc_intake import GrpcIntake
 from ingest.grpc_source import GrpcSource
-from ingest.mosquitto_files import Login
+from ingest.mosquitto_files import Extra, Login
 from ingest.mqtt_source import Broker, MqttOptions, MqttSource, Version
 from ingest.pipeline import Pipeline
 from ingest.registry import AutoProvisioning, Registry
@@ -204,7 +204,8 @@ def _mosquitto_folder(settings: IngestSettings, brokers: Sequence[Broker]) -> Mo
     logins = {Login(broker.username, broker.password or "") for broker in brokers if broker.username is not None}
     if settings.mqtt_certificate is not None:
         logins.add(Login(tls.common_name(settings.mqtt_certificate), None))
-    return MosquittoFolder(settings.mosquitto_dir, sorted(logins), settings.mosquitto_acl)
+    extra = Extra(settings.mosquitto_extra_passwords, settings.mosquitto_extra_acl)
+    return MosquittoFolder(settings.mosquitto_dir, sorted(logins), settings.mosquitto_acl, extra)
 
 
 async def _try_brokers(brokers: Sequence[Broker], version: Version) -> None:

@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from ingest import mosquitto_files
 from ingest.device_name import DeviceName, of_user_name, user_name
-from ingest.mosquitto_files import Entry, Form, Login
+from ingest.mosquitto_files import Entry, Extra, Form, Login
 from ingest.registry import Device
 from ingest.tables import credential_changes, device_credentials, devices
 from runtime.database import ReadConnection, read, write
@@ -74,6 +74,7 @@ class MosquittoFolder(NamedTuple):
     folder: pathlib.Path
     logins: Sequence[Login]
     form: Form
+    extra: Extra = Extra()
 
 
 class Credentials:
@@ -89,6 +90,7 @@ class Credentials:
         self._known: Final[dict[DeviceName, Credential]] = {}
         self._last_change = -1
         self._is_written = mosquitto is None
+        self._extra_written: object = None
         self._refreshing: Final = asyncio.Lock()
         self.wrong: str | None = None
         """What keeps changes from being seen or written now, in one line."""
@@ -145,6 +147,8 @@ class Credentials:
                 self._known[name] = Credential(row.credential_number, row.secret_hash is None)
                 self._last_change = row.change_number
                 self._is_written = self._mosquitto is None
+            if self._mosquitto is not None and self._mosquitto.extra.changed() != self._extra_written:
+                self._is_written = False
             if not self._is_written:
                 await self._write(connection)
 
@@ -217,13 +221,14 @@ class Credentials:
             if len(rows) < _PAGE:
                 break
             last = rows[-1].device_number
-        folder, logins, form = self._mosquitto
+        folder, logins, form, extra = self._mosquitto
+        changed = extra.changed()
         try:
-            await asyncio.to_thread(mosquitto_files.write, folder, logins, entries, form)
+            await asyncio.to_thread(mosquitto_files.write, folder, logins, entries, form, extra)
         except OSError as error:
             self.wrong = f"cannot write the broker's files in {folder}: {error.strerror}"
             log.error("cannot write the broker's files", folder=str(folder), reason=error.strerror)  # noqa: TRY400
             return
-        self._is_written = True
+        self._is_written, self._extra_written = True, changed
         self.wrong = None
         log.info("wrote the broker's files", folder=str(folder), devices=len(entries))

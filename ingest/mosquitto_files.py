@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import itertools
 import os
 import pathlib
 import secrets
@@ -65,6 +66,27 @@ def hashed(secret: str) -> str:
     return f"$7${_ITERATIONS}${base64.b64encode(salt).decode()}${base64.b64encode(key).decode()}"
 
 
+class Extra(NamedTuple):
+    """Files of a person's own, for users that are no devices of Drover's topics: gateways, foreign formats."""
+
+    passwords: pathlib.Path | None = None
+    acl: pathlib.Path | None = None
+
+    def changed(self) -> tuple[tuple[int, int] | None, ...]:
+        """Another value whenever one of them is another."""
+        return tuple(_inode_and_time(path) for path in self)
+
+
+def _inode_and_time(path: pathlib.Path | None) -> tuple[int, int] | None:
+    if path is None:
+        return None
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
 def passwords(logins: Iterable[Login], devices: Iterable[Entry]) -> Iterator[str]:
     """The lines of the password file."""
     for username, password in logins:
@@ -97,12 +119,23 @@ def access(logins: Iterable[Login], devices: Iterable[Entry], form: Form) -> Ite
         yield from (f"pattern read drover/v1/%u/{leaf}" for leaf in _READS)
 
 
-def write(folder: pathlib.Path, logins: Iterable[Login], devices: Iterable[Entry], form: Form = "devices") -> None:
-    """Replaces both files, readable by the folder's group. Raises OSError."""
+def write(
+    folder: pathlib.Path,
+    logins: Iterable[Login],
+    devices: Iterable[Entry],
+    form: Form = "devices",
+    extra: Extra = Extra(),  # noqa: B008 - frozen
+) -> None:
+    """Replaces both files, readable by the folder's group, the lines of `extra` first in each. Raises OSError."""
     logins, devices = list(logins), list(devices)
     folder.mkdir(parents=True, exist_ok=True)
-    _replace(folder / PASSWORDS, passwords(logins, devices))
-    _replace(folder / ACL, access(logins, devices, form))
+    # First, so that a line before any `user` belongs to nobody, and not to our last device.
+    _replace(folder / PASSWORDS, itertools.chain(_lines(extra.passwords), passwords(logins, devices)))
+    _replace(folder / ACL, itertools.chain(_lines(extra.acl), access(logins, devices, form)))
+
+
+def _lines(path: pathlib.Path | None) -> list[str]:
+    return [] if path is None else path.read_text().splitlines()
 
 
 def _replace(path: pathlib.Path, lines: Iterable[str]) -> None:

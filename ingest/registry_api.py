@@ -11,15 +11,15 @@ from drover.api.ingest.v1 import ingest_service_pb2_grpc as services
 from ingest.credentials import Credentials, Issued
 from ingest.device_name import DeviceName, user_name
 from ingest.registry import Device, Registry
-from runtime.grpc_server import caller, require
-from runtime.tokens import Role
+from runtime.grpc_server import require
+from runtime.tokens import Caller, Role
 
 _PAGE_SIZE: Final = 1_000
 _MAX_PAGE_SIZE: Final = 10_000
 
 
 class DeviceRegistryService(services.DeviceRegistryServicer):
-    """Everybody reads the devices of the own tenant; dispatchers and admins provision; admins give credentials."""
+    """All but devices read the devices of their tenant; dispatchers and admins provision; admins give credentials."""
 
     def __init__(self, registry: Registry, credentials: Credentials) -> None:
         self._registry: Final = registry
@@ -42,7 +42,7 @@ class DeviceRegistryService(services.DeviceRegistryServicer):
         self, request: messages.GetDeviceRequest, _context: object
     ) -> messages.GetDeviceResponse:
         """Raises UnknownDeviceError."""
-        device = await self._registry.get(DeviceName(caller().tenant, request.device_id))
+        device = await self._registry.get(DeviceName(_reader().tenant, request.device_id))
         return messages.GetDeviceResponse(device=self._message(device))
 
     async def ListDevices(  # noqa: N802
@@ -50,7 +50,7 @@ class DeviceRegistryService(services.DeviceRegistryServicer):
     ) -> messages.ListDevicesResponse:
         """In order of the id; the token of a page is the last id before it."""
         size = min(request.page_size or _PAGE_SIZE, _MAX_PAGE_SIZE)
-        found = await self._registry.page(caller().tenant, request.page_token, size + 1)
+        found = await self._registry.page(_reader().tenant, request.page_token, size + 1)
         return messages.ListDevicesResponse(
             devices=[self._message(device) for device in found[:size]],
             next_page_token=found[size - 1].name.device_id if len(found) > size else "",
@@ -93,6 +93,10 @@ class DeviceRegistryService(services.DeviceRegistryServicer):
             provisioned_at_us=device.provisioned_at_us,
             credential_state=state,
         )
+
+
+def _reader() -> Caller:
+    return require(Role.VIEWER, Role.DISPATCHER, Role.FORWARDER, Role.ADMIN)
 
 
 def _secrets(issued: Issued) -> messages.DeviceCredentials:

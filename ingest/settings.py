@@ -73,6 +73,12 @@ class IngestSettings(Settings):
     mosquitto_acl: Literal["devices", "pattern"] = Field(
         "devices", description="Form of mosquitto.acl: topics of each device, or one pattern; see docs/security.md."
     )
+    mosquitto_extra_passwords: pathlib.Path | None = Field(
+        None, description="Lines that go into mosquitto.passwords before ours, for users that are no devices."
+    )
+    mosquitto_extra_acl: pathlib.Path | None = Field(
+        None, description="Lines that go into mosquitto.acl before ours, each behind a `user` line of its own."
+    )
     mqtt_client_id: str = Field(
         "drover-ingest", min_length=1, description="Fixed client id: the broker keeps the session of this name."
     )

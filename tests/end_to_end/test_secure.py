@@ -44,6 +44,46 @@ def cli(stack: StackProcess, *arguments: str) -> Any:
     return json.loads(done.stdout)
 
 
+def a_command_and_a_receipt(stack: StackProcess, van: dict[str, Any]) -> None:
+    """Down and up again, both as a device hears them that may hear nothing else."""
+    port = str(stack.described()["addresses"]["mqtt"])
+    own = "drover/v1/demo/van"
+    listener = subprocess.Popen(
+        [
+            "mosquitto_sub",
+            "-p",
+            port,
+            "-q",
+            "1",
+            "-C",
+            "2",
+            "-W",
+            "60",
+            "-t",
+            f"{own}/cmd/json",
+            "-t",
+            f"{own}/ack/json",
+        ]
+        + ["-F", "%t %p", *signed_in(van)],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    sent = stack.http.post("/v1/devices/van/commands", json={"name": "reboot", "parameters": {"hard": True}}).json()
+    path = f"/v1/devices/van/commands/{sent['command_id']}"
+    stack.wait_until("the command is sent", lambda: stack.get(path)["state"] == "sent", 60)
+    fix = {"observed_at_us": time.time_ns() // 1000, "latitude_deg": 41.0, "longitude_deg": -8.0}
+    batch = json.dumps({"batch_id": 9, "positions": [fix]})
+    up = ["mosquitto_pub", "-p", port, "-q", "1", *signed_in(van)]
+    subprocess.run([*up, "-t", f"{own}/batch/json", "-m", batch], check=True)
+    heard = dict(line.split(" ", 1) for line in listener.communicate(timeout=60)[0].splitlines())
+    assert json.loads(heard[f"{own}/ack/json"]) == {"batch_id": 9, "accepted": 1, "rejections": []}
+    command = json.loads(heard[f"{own}/cmd/json"])
+    assert (command["command_id"], command["parameters"]) == (sent["command_id"], {"hard": True})
+    answer = json.dumps({"command_id": sent["command_id"], "result": "done"})
+    subprocess.run([*up, "-t", f"{own}/cmd/ack/json", "-m", answer], check=True)
+    stack.wait_until("it is acknowledged", lambda: stack.get(path)["state"] == "acknowledged", 30)
+
+
 def test_only_devices_with_credentials_are_let_in(make_stack: MakeStack) -> None:
     stack = make_stack("--secure")
     assert not publish(stack, "truck")
@@ -62,6 +102,7 @@ def test_only_devices_with_credentials_are_let_in(make_stack: MakeStack) -> None
     assert cli(stack, "revoke", "truck") == {"device_id": "truck", "credential_state": "revoked"}
     stack.wait_until("no longer", lambda: not publish(stack, "truck", *signed_in(rotated)), 30)
     assert publish(stack, "van", *signed_in(van))
+    a_command_and_a_receipt(stack, van)
     listed = {row["device_id"]: row["credential_state"] for row in cli(stack, "list")["items"]}
     assert listed == {"truck": "revoked", "van": "active"}
     assert "Truck 7" in drover("device", "list", data_dir=stack.data_dir).stdout

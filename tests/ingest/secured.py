@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import pathlib
+import re
 import signal
 from collections.abc import AsyncIterator
 from typing import Any
@@ -77,7 +78,10 @@ async def let_in(client: aiomqtt.Client) -> None:
 
 
 @contextlib.asynccontextmanager
-async def secured(folder: pathlib.Path, form: Form = "devices", extra: str = "") -> AsyncIterator[Secured]:
+async def secured(
+    folder: pathlib.Path, form: Form = "devices", extra: str = "", config: str | None = None
+) -> AsyncIterator[Secured]:
+    """`extra` are more lines of the broker's configuration, `config` all of them but for the user it runs as."""
     url = f"sqlite+aiosqlite:///{folder / 'ingest.db'}"
     await migrate(url, "ingest")
     engine = create_engine(url)
@@ -90,6 +94,10 @@ async def secured(folder: pathlib.Path, form: Form = "devices", extra: str = "")
     broker = Mosquitto(
         folder, f"allow_anonymous false\npassword_file {files / PASSWORDS}\nacl_file {files / ACL}\n{own_user}{extra}"
     )
+    if config is not None:
+        broker.config.write_text(config + own_user)
+        (listener,) = re.findall(r"^listener (\d+) 127\.0\.0\.1$", config, re.MULTILINE)
+        broker.port = int(listener)
     broker.start()
     try:
         yield Secured(broker, Registry(engine), credentials)

@@ -24,7 +24,7 @@ from runtime.grpc_server import GrpcServer
 from runtime.problems import FatalError
 from runtime.tokens import KeyPair, Role, load_or_create_keys
 from tests.ingest.rig import FakeLog, Rig, running
-from tests.ingest.secured import PATIENCE_S, let_in, secured
+from tests.ingest.secured import PATIENCE_S, is_let_in, let_in, secured
 from tests.ingest.test_grpc import fixes, request
 from tests.servers.certificates import Authority, Pair
 from tests.servers.process import free_port
@@ -120,6 +120,43 @@ async def answer_to_connect(port: int, context: ssl.SSLContext) -> bytes:
             return answer
     except (ssl.SSLError, ConnectionError):
         return b""
+
+
+@pytest.mark.server
+async def test_the_shipped_configuration(tmp_path: pathlib.Path) -> None:
+    """deploy/mosquitto-secure.conf, with nothing changed but ports and paths."""
+    shipped = (pathlib.Path(__file__).parents[2] / "deploy" / "mosquitto-secure.conf").read_text()
+    authority = Authority(tmp_path / "certs")
+    authority.certificate.with_name("devices-ca.crt").write_bytes(authority.certificate.read_bytes())
+    authority.issue("broker", "broker")
+    ports = {number: str(free_port()) for number in ("1883", "8883", "8884")}
+    for old, new in {
+        "/var/lib/drover/mosquitto": str(tmp_path / "files"),
+        "/etc/mosquitto/certs": str(tmp_path / "certs"),
+        "/var/lib/mosquitto/": f"{tmp_path}/",
+        **{f"listener {number}": f"listener {port}" for number, port in ports.items()},
+    }.items():
+        assert old in shipped
+        shipped = shipped.replace(old, new)
+    truck = authority.issue(user_name(TRUCK), "truck")
+    async with secured(tmp_path, config=shipped) as at:
+        await at.device(*TRUCK)
+        at.reload()
+        await let_in(at.of(TRUCK))
+        assert not await is_let_in(at.client(None, None))
+        for port, shown, password in (("8883", None, at.issued[TRUCK].password), ("8884", truck, None)):
+            client = aiomqtt.Client(
+                "127.0.0.1",
+                int(ports[port]),
+                username=user_name(TRUCK),
+                password=password,
+                tls_context=trusting(authority, shown),
+                timeout=PATIENCE_S,
+            )
+            async with at.ingest() as watcher, client, asyncio.timeout(PATIENCE_S):
+                await watcher.subscribe("drover/v1/#", qos=1)
+                await client.publish("drover/v1/acme/truck-1/position", port.encode(), qos=1)
+                assert (await anext(watcher.messages)).payload == port.encode()
 
 
 class Secure:

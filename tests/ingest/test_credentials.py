@@ -23,15 +23,18 @@ from drover.api.ingest.v1 import ingest_service_pb2_grpc as stubs
 from ingest import mosquitto_files
 from ingest.credentials import Credentials, CredentialsExistError, MosquittoFolder
 from ingest.device_name import DeviceName
-from ingest.mosquitto_files import ACL, PASSWORDS, Entry, Login
-from ingest.registry import Device
+from ingest.mosquitto_files import ACL, PASSWORDS, Entry, Extra, Login
+from ingest.registry import Device, Registry
+from runtime.database import create_engine
 from runtime.grpc_client import metadata, problem_of
+from runtime.migrations import migrate
 from runtime.problems import Problem
 from runtime.tokens import Role, load_or_create_keys
 from tests.ingest.rig import FakeLog, Rig, running
 from tests.ingest.test_grpc import Server, acked, fixes, request, server
+from tests.servers.databases import database_url
 
-__all__ = ["server"]  # the fixture
+__all__ = ["database_url", "server"]  # the fixtures
 
 PATIENCE_S = 30.0
 
@@ -40,6 +43,29 @@ PATIENCE_S = 30.0
 async def rig(tmp_path: pathlib.Path) -> AsyncIterator[Rig]:
     async with running(tmp_path, FakeLog()) as running_rig:
         yield running_rig
+
+
+async def test_on_both_databases(database_url: str, tmp_path: pathlib.Path) -> None:
+    await migrate(database_url, "ingest")
+    engine = create_engine(database_url)
+    try:
+        registry = Registry(engine)
+        keys = load_or_create_keys(tmp_path)
+        first, second = Credentials(engine, keys.issuer), Credentials(engine, keys.issuer)
+        devices = [await registry.provision(DeviceName("both", f"truck-{n}")) for n in range(5)]
+        await first.refresh()
+        results = await asyncio.gather(
+            *(who.create(each) for each in devices for who in (first, second)), return_exceptions=True
+        )
+        assert sum(isinstance(result, CredentialsExistError) for result in results) == 5
+        await asyncio.gather(first.rotate(devices[0]), second.rotate(devices[0]), second.revoke(devices[1]))
+        for who in (first, second):
+            await who.refresh()
+            assert who.of(devices[0].name) == (3, False)
+            assert who.of(devices[1].name) == (2, True)
+            assert [who.of(each.name) for each in devices[2:]] == [(1, False)] * 3
+    finally:
+        await engine.dispose()
 
 
 async def device(rig: Rig, device_id: str = "truck") -> Device:
@@ -119,6 +145,33 @@ async def test_the_broker_s_files_follow(rig: Rig, tmp_path: pathlib.Path) -> No
     assert "truck" not in (folder / ACL).read_text()
     assert {path.name for path in folder.iterdir()} == {PASSWORDS, ACL}  # no drafts left behind
     assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o640}
+
+
+async def test_lines_of_one_s_own_go_first_and_are_watched(rig: Rig, tmp_path: pathlib.Path) -> None:
+    folder, extra = tmp_path / "files", Extra(tmp_path / "own.passwords", tmp_path / "own.acl")
+    assert extra.passwords is not None
+    assert extra.acl is not None
+    extra.passwords.write_text("dashboard:$7$x")
+    extra.acl.write_text("user dashboard\ntopic read drover/v1/acme/#")
+    credentials = Credentials(
+        rig.engine, load_or_create_keys(tmp_path).issuer, mosquitto=MosquittoFolder(folder, [], "devices", extra)
+    )
+    await credentials.create(await device(rig))
+    acl = (folder / ACL).read_text().splitlines()
+    assert acl[:2] == ["user dashboard", "topic read drover/v1/acme/#"]
+    assert acl[3] == "user acme/truck"
+    assert (folder / PASSWORDS).read_text().splitlines()[0] == "dashboard:$7$x"
+    written = (folder / ACL).stat().st_ino
+    await credentials.refresh()
+    assert (folder / ACL).stat().st_ino == written
+    extra.acl.unlink()
+    extra.acl.write_text("user other")
+    await credentials.refresh()
+    assert (folder / ACL).read_text().splitlines()[0] == "user other"
+    extra.acl.unlink()
+    await credentials.refresh()
+    assert credentials.wrong is not None
+    assert (folder / ACL).read_text().splitlines()[0] == "user other"  # rather as it was than open or shut
 
 
 async def test_files_that_cannot_be_written_are_said_and_tried_again(rig: Rig, tmp_path: pathlib.Path) -> None:

@@ -285,11 +285,13 @@ async def test_the_register(server: Server) -> None:
         if not token:
             break
     assert pages == [["crane", "truck"], ["van"]]
-    elsewhere = server.metadata(Role.VIEWER, tenant="other")
+    elsewhere, a_device = server.metadata(Role.VIEWER, tenant="other"), server.metadata(Role.DEVICE, "truck")
     for method, asked, who, code in [
         (stub.ProvisionDevice, messages.ProvisionDeviceRequest(device_id="x"), viewer, "role_not_allowed"),
         (stub.ProvisionDevice, messages.ProvisionDeviceRequest(device_id="a b"), admin, "bad_device_id"),
         (stub.GetDevice, messages.GetDeviceRequest(device_id="truck"), elsewhere, "unknown_device"),
+        (stub.GetDevice, messages.GetDeviceRequest(device_id="truck"), a_device, "role_not_allowed"),
+        (stub.ListDevices, messages.ListDevicesRequest(), a_device, "role_not_allowed"),
     ]:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await method(asked, metadata=who)
