@@ -48,26 +48,9 @@ def a_command_and_a_receipt(stack: StackProcess, van: dict[str, Any]) -> None:
     """Down and up again, both as a device hears them that may hear nothing else."""
     port = str(stack.described()["addresses"]["mqtt"])
     own = "drover/v1/demo/van"
-    listener = subprocess.Popen(
-        [
-            "mosquitto_sub",
-            "-p",
-            port,
-            "-q",
-            "1",
-            "-C",
-            "2",
-            "-W",
-            "60",
-            "-t",
-            f"{own}/cmd/json",
-            "-t",
-            f"{own}/ack/json",
-        ]
-        + ["-F", "%t %p", *signed_in(van)],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    topics = ["-t", f"{own}/cmd/json", "-t", f"{own}/ack/json"]
+    command = ["mosquitto_sub", "-p", port, "-q", "1", "-C", "2", "-W", "60", "-F", "%t %p", *topics, *signed_in(van)]
+    listener = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     sent = stack.http.post("/v1/devices/van/commands", json={"name": "reboot", "parameters": {"hard": True}}).json()
     path = f"/v1/devices/van/commands/{sent['command_id']}"
     stack.wait_until("the command is sent", lambda: stack.get(path)["state"] == "sent", 60)
@@ -77,8 +60,8 @@ def a_command_and_a_receipt(stack: StackProcess, van: dict[str, Any]) -> None:
     subprocess.run([*up, "-t", f"{own}/batch/json", "-m", batch], check=True)
     heard = dict(line.split(" ", 1) for line in listener.communicate(timeout=60)[0].splitlines())
     assert json.loads(heard[f"{own}/ack/json"]) == {"batch_id": 9, "accepted": 1, "rejections": []}
-    command = json.loads(heard[f"{own}/cmd/json"])
-    assert (command["command_id"], command["parameters"]) == (sent["command_id"], {"hard": True})
+    told = json.loads(heard[f"{own}/cmd/json"])
+    assert (told["command_id"], told["parameters"]) == (sent["command_id"], {"hard": True})
     answer = json.dumps({"command_id": sent["command_id"], "result": "done"})
     subprocess.run([*up, "-t", f"{own}/cmd/ack/json", "-m", answer], check=True)
     stack.wait_until("it is acknowledged", lambda: stack.get(path)["state"] == "acknowledged", 30)
