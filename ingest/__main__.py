@@ -89,7 +89,8 @@ async def serve(stop: Stop, common: CommonSettings, settings: IngestSettings) ->
                 mosquitto=_mosquitto_folder(settings, brokers),
                 poll_s=settings.credentials_poll_s,
             )
-            await credentials.refresh()
+            if not await _knows_credentials(credentials, stop):
+                return
             batcher = Batcher(
                 partitioned_log,
                 registry.device,
@@ -214,6 +215,19 @@ async def _try_brokers(brokers: Sequence[Broker], version: Version) -> None:
         finding = await try_queue(broker, version)
         if finding.level == "fail":
             log_losses([finding])
+
+
+async def _knows_credentials(credentials: Credentials, stop: Stop) -> bool:
+    """Waits for a database that is busy: before it says who may, nobody is let in. False when asked to stop."""
+    while not stop.is_set():
+        try:
+            await credentials.refresh()
+        except Unavailable as error:
+            log.warning("waiting for the register of credentials", reason=str(error))
+            await stop.wait_for(1.0)
+        else:
+            return True
+    return False
 
 
 async def _redis_answers(client: Redis, stop: Stop) -> bool:

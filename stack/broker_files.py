@@ -10,7 +10,7 @@ import secrets
 import signal
 import urllib.parse
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Self
 
 from ingest import mosquitto_files
 from ingest.mosquitto_files import ACL, Login
@@ -34,6 +34,11 @@ class BrokerFiles:
         self._password: Final = own.read_text()
         if not (folder / ACL).exists():
             mosquitto_files.write(folder, [Login(INGEST, self._password)], [])
+
+    @classmethod
+    def in_data(cls, data_dir: pathlib.Path) -> Self:
+        """Those of the stack of a data folder."""
+        return cls(data_dir / "mqtt" / "files")
 
     def ingest_url(self, host: str, port: int) -> str:
         """The broker as ingest signs in to it."""

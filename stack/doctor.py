@@ -11,12 +11,13 @@ import shutil
 import urllib.parse
 from typing import Annotated, Final
 
+import aiomqtt
 import sqlalchemy
 import typer
 from rich.console import Console
 
 from gateway.settings import GatewaySettings
-from ingest import mosquitto_config
+from ingest import mosquitto_config, tls
 from ingest.broker_trial import try_queue
 from ingest.mqtt_source import Broker, Version
 from ingest.settings import IngestSettings
@@ -28,6 +29,7 @@ from runtime.settings import CommonSettings
 from services.shipment.settings import ShipmentSettings
 from services.tracking.settings import TrackingSettings
 from stack import running
+from stack.broker_files import BrokerFiles
 from stack.embedded import program
 from stack.options import DEFAULT_DATA_DIR, AsJson, ConfigFile, DataDir
 from stack.settings import load_all
@@ -80,11 +82,16 @@ async def _examine(
     try:
         addresses, _ = running.read(data_dir)
         redis_url, brokers, http = addresses.redis_url, [addresses.mqtt_url], f"127.0.0.1:{addresses.http}"
+        if addresses.mqtt_is_secure:
+            brokers = [BrokerFiles.in_data(data_dir).ingest_url("127.0.0.1", addresses.mqtt)]
     except FatalError:
         pass  # no embedded stack on this folder: the settings say where the servers are
     findings = [*_parts(), *_folder(data_dir), *await _redis(redis_url)]
+    trusted = tls.of_brokers(ingest.mqtt_ca, ingest.mqtt_certificate, ingest.mqtt_key)
     for url in brokers:
-        findings += await _broker(url, ingest.mqtt_version, mosquitto_conf)
+        broker = Broker.from_url(url, tls=trusted)
+        findings += await _broker(broker, ingest.mqtt_version, mosquitto_conf)
+        findings += await _strangers(Broker.from_url(url, tls=tls.of_brokers(ingest.mqtt_ca, None, None)))
     for name, url in (
         ("ingest", ingest.database(common)),
         ("tracking", tracking.database(common)),
@@ -136,8 +143,7 @@ async def _redis(url: str) -> list[Finding]:
             return [Finding("fail", "redis", f"{where} does not answer")]
 
 
-async def _broker(url: str, version: Version, config: pathlib.Path | None) -> list[Finding]:
-    broker = Broker.from_url(url)
+async def _broker(broker: Broker, version: Version, config: pathlib.Path | None) -> list[Finding]:
     where = f"{broker.host}:{broker.port}"
     try:
         async with asyncio.timeout(3):
@@ -152,6 +158,23 @@ async def _broker(url: str, version: Version, config: pathlib.Path | None) -> li
         return [*found, *mosquitto_config.losses(config)]
     text = f"{where}: whether a restart of it loses messages cannot be seen from here"
     return [*found, Finding("warn", "mqtt", f"{text}; for Mosquitto, name its file with --mosquitto-conf")]
+
+
+async def _strangers(broker: Broker) -> list[Finding]:
+    """Whether the broker lets in who says nothing of who it is; nothing, where it does not say."""
+    where = f"{broker.host}:{broker.port}"
+    stranger = aiomqtt.Client(
+        broker.host, broker.port, tls_context=broker.tls, protocol=aiomqtt.ProtocolVersion.V311, timeout=3.0
+    )
+    try:
+        async with stranger:
+            pass
+    except aiomqtt.MqttCodeError:
+        return [Finding("ok", "mqtt", f"{where} lets in nobody without a name")]
+    except (aiomqtt.MqttError, OSError):
+        return []
+    text = f"{where} lets in everybody who can reach it, as any device: see docs/security.md"
+    return [Finding("warn", "mqtt", text)]
 
 
 async def _database(name: str, url: str) -> Finding:

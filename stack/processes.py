@@ -24,6 +24,8 @@ class Addresses:
     shipment: int
     http_host: str = "127.0.0.1"
     mqtt_host: str = "127.0.0.1"
+    mqtt_is_secure: bool = False
+    """Whether only devices with credentials are let in."""
 
     @property
     def redis_url(self) -> str:

@@ -69,13 +69,14 @@ def command(
             shipment=ports.any_free(),
             http_host=http_host,
             mqtt_host=mqtt_host,
+            mqtt_is_secure=secure,
         )
         overrides = {"DROVER_INGEST_AUTO_PROVISION": "true" if auto_provision else "false"}
         if config is not None:
             overrides["DROVER_CONFIG"] = str(config.resolve())
         if demo_fleet:
             overrides["DROVER_GATEWAY_DEMO_TENANT"] = tenant
-        files = BrokerFiles(folder / "mqtt" / "files") if secure else None
+        files = BrokerFiles.in_data(folder) if secure else None
         asyncio.run(_up(folder, addresses, overrides, tenant, vehicles if demo_fleet else 0, files, bundled=bundled))
 
 
@@ -118,9 +119,7 @@ async def _up(
     if embedded.speaks_only_mqtt_3(servers[1]):
         overrides = {"DROVER_INGEST_MQTT_VERSION": "3.1.1", **overrides}
     children = [*servers, *processes.all_processes(addresses, folder, logs, overrides)]
-    work = asyncio.create_task(
-        _start_and_watch(supervisor, children, folder, addresses, tenant, vehicles, stop, is_secure=files is not None)
-    )
+    work = asyncio.create_task(_start_and_watch(supervisor, children, folder, addresses, tenant, vehicles, stop))
     following = None
     if files is not None:
         following = asyncio.create_task(files.follow(lambda: supervisor.pids().get(servers[1].name)))
@@ -149,8 +148,6 @@ async def _start_and_watch(
     tenant: str,
     vehicles: int,
     stop: Stop,
-    *,
-    is_secure: bool,
 ) -> None:
     keys = load_or_create_keys(folder)
     await asyncio.to_thread(warmup.ensure, _note)
@@ -161,23 +158,21 @@ async def _start_and_watch(
     if vehicles:
         plan = await demo.prepare(addresses, keys, tenant, vehicles)
         forwarder = keys.issuer.issue("demo-fleet", tenant, Role.FORWARDER, FLEET_TOKEN_DAYS * 86_400)
-        fleet = demo.fleet(plan, addresses, forwarder, tenant, folder / "logs", over_mqtt=not is_secure)
+        fleet = demo.fleet(plan, addresses, forwarder, tenant, folder / "logs", over_mqtt=not addresses.mqtt_is_secure)
         await supervisor.start(fleet)
     running.write(folder, addresses, tenant, supervisor.pids())
-    _show(addresses, folder, token, tenant, vehicles, is_secure=is_secure)
+    _show(addresses, folder, token, tenant, vehicles)
     await supervisor.watch(stop)
 
 
-def _show(
-    addresses: processes.Addresses, folder: pathlib.Path, token: str, tenant: str, vehicles: int, *, is_secure: bool
-) -> None:
+def _show(addresses: processes.Addresses, folder: pathlib.Path, token: str, tenant: str, vehicles: int) -> None:
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     table.add_row("map", addresses.http_url)
     table.add_row("REST", f"{addresses.http_url}/v1  (described at {addresses.http_url}/openapi.json)")
     table.add_row("MQTT", f"{addresses.mqtt_url}  topic drover/v1/{tenant}/DEVICE/position/json")
-    if is_secure:
+    if addresses.mqtt_is_secure:
         table.add_row("", "for devices with credentials: `drover device create ID`")
     else:
         table.add_row(

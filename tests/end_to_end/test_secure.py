@@ -89,6 +89,9 @@ def test_only_devices_with_credentials_are_let_in(make_stack: MakeStack) -> None
     listed = {row["device_id"]: row["credential_state"] for row in cli(stack, "list")["items"]}
     assert listed == {"truck": "revoked", "van": "active"}
     assert "Truck 7" in drover("device", "list", data_dir=stack.data_dir).stdout
+    examined = json.loads(drover("doctor", "--json", data_dir=stack.data_dir).stdout)
+    assert "nobody without a name" in str(examined)
+    assert "kept 1,500 messages" in str(examined)  # as who ingest is: it may try
     # All of it outlives the stack, and no secret stands in what it wrote.
     assert stack.stop() == 0
     stack.start()
