@@ -1,4 +1,4 @@
-"""`drover device`: who may send, and what they sign in with."""
+"""`drover device`: who may send, and what they sign in with; `device_command.py` has what they are asked to do."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from drover.api.ingest.v1 import ingest_service_pb2 as pb
 from drover.api.ingest.v1 import ingest_service_pb2_grpc
 from runtime import grpc_client
 from runtime.tokens import Role, load_or_create_keys
-from stack import running
+from stack import device_command, running
 from stack.options import DEFAULT_DATA_DIR, AsJson, DataDir, Tenant
 
-app = typer.Typer(help="Who may send: create, rotate, revoke, list.", no_args_is_help=True)
+app = typer.Typer(help="Devices: create, rotate, revoke, list, command.", no_args_is_help=True)
+app.command("command")(device_command.command)
 
 Answer = TypeVar("Answer")
 Call = Callable[["ingest_service_pb2_grpc.DeviceRegistryAsyncStub", Any], Awaitable[Answer]]

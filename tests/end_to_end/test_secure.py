@@ -64,6 +64,12 @@ def a_command_and_a_receipt(stack: StackProcess, van: dict[str, Any]) -> None:
     assert (told["command_id"], told["parameters"]) == (sent["command_id"], {"hard": True})
     answer = json.dumps({"command_id": sent["command_id"], "result": "done"})
     subprocess.run([*up, "-t", f"{own}/cmd/ack/json", "-m", answer], check=True)
+    waited = drover("device", "command", "van", "raw", "--parameters", "{", data_dir=stack.data_dir)
+    assert waited.returncode == 1
+    assert "not JSON" in waited.stderr
+    unheard = drover("device", "command", "van", "x", "--wait", "0.1", "--json", data_dir=stack.data_dir)
+    assert (unheard.returncode, json.loads(unheard.stdout)["state"]) == (1, "queued")
+    assert cli(stack, "command", "van", "x")["state"] == "queued"
     stack.wait_until("it is acknowledged", lambda: stack.get(path)["state"] == "acknowledged", 30)
 
 
