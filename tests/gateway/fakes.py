@@ -202,7 +202,7 @@ class Commands(commands_grpc.DeviceCommandsServicer):
         self.sent: list[commands_pb.DeviceCommand] = []
 
     async def SendCommand(self, request, context):
-        await self.world.called("SendCommand", Role.DISPATCHER, Role.ADMIN)
+        await self._of_device("SendCommand", request.device_id, Role.DISPATCHER, Role.ADMIN)
         if request.idempotency_key in self.keys:
             return commands_pb.SendCommandResponse(command=self.keys[request.idempotency_key])
         if len(self.sent) == 5:
@@ -224,15 +224,20 @@ class Commands(commands_grpc.DeviceCommandsServicer):
         return commands_pb.SendCommandResponse(command=command, is_new=True)
 
     async def GetCommand(self, request, context):
-        await self.world.called("GetCommand")
+        await self._of_device("GetCommand", request.device_id)
         if not 0 < request.command_id <= len(self.sent):
             raise Missing("there is no such command", code="unknown_command")
         return commands_pb.GetCommandResponse(command=self.sent[request.command_id - 1])
 
     async def ListCommands(self, request, context):
-        await self.world.called("ListCommands")
+        await self._of_device("ListCommands", request.device_id)
         commands, token = _page(self.sent[::-1], request.page_size, request.page_token)
         return commands_pb.ListCommandsResponse(commands=commands, next_page_token=token)
+
+    async def _of_device(self, method: str, device_id: str, *roles: Role) -> None:
+        tenant = await self.world.called(method, *roles)
+        if device_id not in self.world.devices[tenant]:
+            raise Missing(f"there is no device {device_id}", code="unknown_device")
 
 
 class Tracking(tracking_grpc.TrackingServicer):

@@ -20,6 +20,7 @@ FENCE = {
     "geometry": {"type": "Polygon", "coordinates": [[[9, 53], [10, 53], [10, 54], [9, 53]]]},
     "properties": {"name": "Yard"},
 }
+COMMAND = {"name": "set_interval", "parameters": {"seconds": 30}}
 SHIPMENT = {"device_id": "truck-1", "stops": [{"longitude_deg": 9.0, "latitude_deg": 53.0}]}
 
 # Every route: method, path with things of the tenant acme in it, body, the roles that may.
@@ -30,6 +31,11 @@ ROUTES: list[tuple[str, str, Any, set[Role]]] = [
     ("POST", "/v1/devices", {"device_id": "new"}, {Role.ADMIN}),
     ("GET", "/v1/devices/truck-1", None, READ),
     ("GET", "/v1/devices/truck-1/position", None, READ),
+    ("POST", "/v1/devices/truck-1/credentials", {}, {Role.ADMIN}),
+    ("DELETE", "/v1/devices/truck-1/credentials", None, {Role.ADMIN}),
+    ("POST", "/v1/devices/truck-1/commands", COMMAND, EDIT),
+    ("GET", "/v1/devices/truck-1/commands", None, READ),
+    ("GET", "/v1/devices/truck-1/commands/1", None, READ),
     ("GET", "/v1/devices/truck-1/track", None, READ),
     ("GET", "/v1/positions", None, READ),
     ("GET", "/v1/geofences", None, READ),
@@ -57,6 +63,7 @@ async def full(gateway: Gateway) -> Gateway:
     async with gateway.http() as http:
         assert (await http.put("/v1/geofences/yard", json=FENCE)).status_code == 201
         assert (await http.post("/v1/shipments", json={**SHIPMENT, "shipment_id": "s-1"})).status_code == 201
+        assert (await http.post("/v1/devices/truck-1/commands", json=COMMAND)).status_code == 201
     gateway.world.dead_letters["acme"][7] = DeadLetter(dead_letter_id=7, tenant="acme", reason="truncated")
     gateway.world.calls.clear()
     return gateway
@@ -67,6 +74,7 @@ async def test_the_list_of_routes_is_complete(gateway: Gateway) -> None:
         paths = (await http.get("/openapi.json")).json()["paths"]
     documented = {(method.upper(), path) for path, methods in paths.items() for method in methods}
     placeholders = {"truck-1": "{device_id}", "yard": "{fence_id}", "s-1": "{shipment_id}", "7": "{dead_letter_id}"}
+    placeholders |= {"1": "{command_id}"}
     listed = {
         (method, "/".join(placeholders.get(part, part) for part in path.split("/"))) for method, path, _, _ in ROUTES
     }
@@ -137,7 +145,7 @@ async def test_a_role_may_what_it_may_and_no_more(full: Gateway, role: Role) -> 
             else:
                 assert (answer.status_code, answer.json()["code"]) == (403, "role_not_allowed"), (method, path)
                 assert full.world.calls == []
-            if method == "DELETE" and answer.status_code == 204:
+            if (method, path) == ("DELETE", "/v1/geofences/yard") and answer.status_code == 204:
                 assert (await http.put(path, json=FENCE)).status_code == 201
 
 

@@ -64,8 +64,8 @@ def test_files_that_import_each_other_have_an_end(tree: Tree) -> None:
 
 
 def test_other_files_are_left_to_numba(tree: Tree, tmp_path_factory: pytest.TempPathFactory) -> None:
-    tree.write("gateway/page.py", "")
-    assert tree.folder("gateway/page.py") is None
+    tree.write("services/page.py", "")
+    assert tree.folder("services/page.py") is None
     assert kernel_cache.folder_of(str(tmp_path_factory.mktemp("else") / "x.py")) is None
     assert kernel_cache.folder_of("<string>") is None
 
