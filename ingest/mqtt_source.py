@@ -198,11 +198,13 @@ class MqttSource:
             log.info("subscribed", broker=f"{self._broker.host}:{self._broker.port}", mqtt=self._version)
             try:
                 await asyncio.wait([ended, stopping], return_when=asyncio.FIRST_COMPLETED)
+                left_s = loop.time() + self._options.drain_s
                 if not ended.done():
                     await connection.drain(self._options.drain_s)
                 if not ended.done():
                     connection.leave()
-                    await asyncio.wait([ended], timeout=_GOODBYE_S)
+                    # A broker under load takes its time to read what we acknowledged.
+                    await asyncio.wait([ended], timeout=max(_GOODBYE_S, left_s - loop.time()))
                     return
             finally:
                 _CONNECTED.dec()

@@ -89,7 +89,7 @@ def mqtt(
         # Nothing that was accepted may be dropped: no limit on what waits for ingest, and all of it on disk.
         config.write_text(
             f"listener {port} {host}\n{_who(files)}"
-            f"persistence true\npersistence_location {folder}/\nautosave_interval 5\n"
+            f"persistence true\npersistence_location {folder}/\nautosave_interval 1\n"
             "max_queued_messages 0\nmax_inflight_messages 0\nset_tcp_nodelay true\n" + _own_user()
         )
         return Child("mqtt", [server, "-c", str(config)], logs / "mqtt.log", ready)

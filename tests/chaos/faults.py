@@ -18,10 +18,13 @@ _SLACK_S = 20.0
 
 
 class BrokerDeath(NamedTuple):
-    """When the broker was killed, and when it had last begun to save: seconds since 1970."""
+    """When the broker had last saved before it was killed, and when it was there again: seconds since 1970.
+
+    In between a sender may yet read an answer of the dead one from its socket.
+    """
 
     saved_at_s: float
-    died_at_s: float
+    back_at_s: float
 
 
 async def do(fault: Fault, stage: Stage) -> BrokerDeath | None:
@@ -62,18 +65,12 @@ async def _die_at(fault: Dies, stage: Stage) -> None:
 
 async def _kill(fault: Killed, stage: Stage) -> BrokerDeath | None:
     async with stage.busy[fault.victim]:
-        death = None
         stage.servers[fault.victim].kill()
-        if fault.victim == "broker":
-            death = _death(stage)
+        saved = stage.broker.saved
+        saved_at_s = saved.stat().st_mtime if saved.is_file() else 0.0
         await asyncio.sleep(fault.away_s)
         await stage.start(fault.victim)
-    return death
-
-
-def _death(stage: Stage) -> BrokerDeath:
-    saved = stage.broker.saved
-    return BrokerDeath(saved.stat().st_mtime if saved.is_file() else 0.0, time.time())
+        return BrokerDeath(saved_at_s, time.time()) if fault.victim == "broker" else None
 
 
 async def _stop(fault: Stopped, stage: Stage) -> None:
@@ -92,10 +89,9 @@ async def _forget(fault: Forgets, stage: Stage) -> BrokerDeath:
     async with stage.busy["broker"]:
         stage.broker.kill()
         stage.broker.saved.unlink(missing_ok=True)
-        death = BrokerDeath(0.0, time.time())
         await asyncio.sleep(fault.away_s)
         await stage.start("broker")
-    return death
+        return BrokerDeath(0.0, time.time())
 
 
 async def _take_over(fault: TakenOver, stage: Stage) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from typing import Final
 
 from runtime.tokens import Role
@@ -11,6 +12,7 @@ from tests.chaos import faults, readings
 from tests.chaos.faults import BrokerDeath
 from tests.chaos.grpc_sender import GrpcSender
 from tests.chaos.mqtt_sender import MqttSender
+from tests.chaos.receipt_sender import ReceiptSender
 from tests.chaos.schedule import Fault, Schedule
 from tests.chaos.stage import Stage
 from tests.chaos.verdict import Acknowledged, Verdict, dead_letters_of, history_is_complete, judge, rows_of
@@ -18,6 +20,7 @@ from tests.chaos.verdict import Acknowledged, Verdict, dead_letters_of, history_
 DEVICES: Final = 5
 MQTT_MESSAGES: Final = 1_200
 MQTT_READINGS: Final = 4
+RECEIPT_MESSAGES: Final = 150
 GRPC_BATCHES: Final = 240
 GRPC_READINGS: Final = 10
 PATIENCE_S: Final = 150.0
@@ -40,10 +43,16 @@ async def run(schedule: Schedule, stage: Stage) -> Verdict:
         lambda: stage.issuer.issue("chaos", tenant, Role.FORWARDER, 600),
         readings.messages("g", DEVICES, GRPC_BATCHES, GRPC_READINGS),
     )
+    receipt = ReceiptSender(
+        stage.broker.port,
+        f"asking-{tenant}",
+        tenant,
+        readings.messages("r", DEVICES, RECEIPT_MESSAGES, MQTT_READINGS),
+    )
     last = MqttSender(stage.broker.port, f"last-{tenant}", tenant, readings.messages("last", 1, 1, 1))
     try:
         async with asyncio.timeout(PATIENCE_S):
-            deaths = await _load(schedule, stage, mqtt, grpc)
+            deaths = await _load(schedule, stage, (mqtt, receipt), grpc)
             # What the broker has acknowledged may still wait there. It sends in order: this comes last.
             await last.run()
             while not any(key == last.messages[0].keys[0] for key, _ in await rows_of(stage, tenant)):
@@ -55,7 +64,9 @@ async def run(schedule: Schedule, stage: Stage) -> Verdict:
     finally:
         grpc.give_up()
     assert not grpc.refused, grpc.refused
-    sent = {key for message in (*mqtt.messages, *grpc.messages, *last.messages) for key in message.keys}
+    sent = {
+        key for message in (*mqtt.messages, *receipt.messages, *grpc.messages, *last.messages) for key in message.keys
+    }
     acknowledged = [
         *(
             Acknowledged(key, at_s)
@@ -63,12 +74,13 @@ async def run(schedule: Schedule, stage: Stage) -> Verdict:
             for n, at_s in sender.acknowledged_at_s.items()
             for key in sender.messages[n].keys
         ),
+        *(Acknowledged(key, None) for n in receipt.settled for key in receipt.messages[n].keys),
         *(Acknowledged(key, None) for message in grpc.messages[: grpc.acknowledged] for key in message.keys),
     ]
     return judge(rows, sent, acknowledged, deaths, letters)
 
 
-async def _load(schedule: Schedule, stage: Stage, mqtt: MqttSender, grpc: GrpcSender) -> list[BrokerDeath]:
+async def _load(schedule: Schedule, stage: Stage, mqtt: Sequence[MqttSender], grpc: GrpcSender) -> list[BrokerDeath]:
     """Devices send, faults happen; returns when all faults are mended and all messages acknowledged."""
     started_s = time.monotonic()
 
@@ -85,7 +97,10 @@ async def _load(schedule: Schedule, stage: Stage, mqtt: MqttSender, grpc: GrpcSe
         async with asyncio.TaskGroup() as tasks:
             watching = tasks.create_task(watch())
             doing = [tasks.create_task(one(fault)) for fault in schedule.faults]
-            sending = [tasks.create_task(mqtt.run()), tasks.create_task(asyncio.to_thread(grpc.run))]
+            sending = [
+                *(tasks.create_task(each.run()) for each in mqtt),
+                tasks.create_task(asyncio.to_thread(grpc.run)),
+            ]
             await asyncio.wait(doing)
             stage.clear_up()
             await asyncio.wait(sending)

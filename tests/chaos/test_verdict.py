@@ -6,7 +6,7 @@ from typing import get_args
 
 from tests.chaos.faults import BrokerDeath
 from tests.chaos.readings import Key, content, messages
-from tests.chaos.schedule import Fault, draw
+from tests.chaos.schedule import POINTS, Dies, Fault, draw
 from tests.chaos.verdict import SAVE_S, Acknowledged, Verdict, judge
 
 FIRST, SECOND, THIRD = (Key("d-0", number) for number in (1, 2, 3))
@@ -27,13 +27,13 @@ def test_what_was_acknowledged_must_be_stored() -> None:
 
 
 def test_a_broker_may_lose_only_what_it_had_not_saved() -> None:
-    died = BrokerDeath(saved_at_s=99.5, died_at_s=101.0)
+    died = BrokerDeath(saved_at_s=99.5, back_at_s=101.0)
     verdict = _judge(by_broker=(FIRST,), death=died)
     assert verdict.is_sound
     assert verdict.forgiven == 1
-    saved_after = BrokerDeath(saved_at_s=100.1 + SAVE_S, died_at_s=102.0)
+    saved_after = BrokerDeath(saved_at_s=100.1 + SAVE_S, back_at_s=102.0)
     assert _judge(by_broker=(FIRST,), death=saved_after).lost == (FIRST,)
-    died_before = BrokerDeath(saved_at_s=98.0, died_at_s=99.0)
+    died_before = BrokerDeath(saved_at_s=98.0, back_at_s=99.0)
     assert _judge(by_broker=(FIRST,), death=died_before).lost == (FIRST,)
     assert _judge(by_log=(FIRST,), death=died).lost == (FIRST,), "no broker's death excuses the log"
 
@@ -59,12 +59,7 @@ def test_a_hundred_seeds_draw_every_fault_on_every_victim() -> None:
     named = {(type(fault).__name__, getattr(fault, "victim", getattr(fault, "link", ""))) for fault in drawn}
     for victim in ("ingest", "tracking", "redis", "broker", "mariadb"):
         assert {("Killed", victim), ("Stopped", victim)} <= named
-    assert {fault.point for fault in drawn if hasattr(fault, "point")} == {
-        "before_append",
-        "after_append",
-        "before_ack",
-        "after_ack",
-    }
+    assert {fault.point for fault in drawn if isinstance(fault, Dies)} == set(POINTS)
 
 
 def test_messages_number_the_readings_of_each_device_from_one() -> None:

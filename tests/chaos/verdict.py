@@ -79,7 +79,7 @@ def judge(
 def _is_forgiven(acknowledged: Acknowledged, deaths: Sequence[BrokerDeath]) -> bool:
     """Whether only the broker's memory had it: acknowledged after the last save before a death."""
     at_s = acknowledged.by_broker_at_s
-    return at_s is not None and any(death.saved_at_s - SAVE_S <= at_s <= death.died_at_s for death in deaths)
+    return at_s is not None and any(death.saved_at_s - SAVE_S <= at_s <= death.back_at_s for death in deaths)
 
 
 async def history_is_complete(stage: Stage) -> None:

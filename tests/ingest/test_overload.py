@@ -6,6 +6,7 @@ import asyncio
 import pathlib
 import re
 import time
+import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator
 
@@ -16,7 +17,7 @@ import pytest
 from drover.telemetry.v1.reading_pb2 import Position
 from runtime import redis_client
 from runtime.partitioned_log import START, RedisStreamLog
-from tests.chaos.mqtt_sender import _packet, _text, connect_packet, read_packet
+from tests.chaos.mqtt_sender import connect_packet, packet, read_packet, text
 from tests.ingest.rig import readings_of
 from tests.servers.drover import DroverProcess
 from tests.servers.fault_proxy import FAIR, FaultProxy, Weather
@@ -51,23 +52,30 @@ class World:
                 "INGEST_AUTO_PROVISION": "true",
                 "INGEST_MQTT_HIGH_WATER_MESSAGES": str(HIGH_WATER),
                 "INGEST_PROBE_PORT": str(self.probe_port),
-                "INGEST_DRAIN_S": "3",
+                "INGEST_DRAIN_S": "60",
             },
         )
 
-    async def start(self) -> None:
-        self.ingest.launch()
+    async def start(self, **settings: str) -> None:
+        self.ingest.launch(**settings)
         await asyncio.to_thread(self.ingest.wait_ready)
-        await self.until(lambda: self._metric("drover_ingest_mqtt_connected") == 1)
+        await self.until(self._is_subscribed)
+
+    def _is_subscribed(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.probe_port}/readyz", timeout=30) as answer:
+                return bool(answer.status == 200)
+        except urllib.error.HTTPError:
+            return False
 
     async def metric(self, name: str) -> float:
         return await asyncio.to_thread(self._metric, name)
 
     def _metric(self, name: str) -> float:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.probe_port}/metrics", timeout=30) as answer:
-            text = answer.read().decode()
+            said = answer.read().decode()
         return sum(
-            float(value) for value in re.findall(rf"^{name}(?:_total)?(?:{{[^}}]*}})? (\S+)$", text, re.MULTILINE)
+            float(value) for value in re.findall(rf"^{name}(?:_total)?(?:{{[^}}]*}})? (\S+)$", said, re.MULTILINE)
         )
 
     async def until(self, condition, seconds: float = 120.0) -> None:  # type: ignore[no-untyped-def]
@@ -85,7 +93,6 @@ async def world(tmp_path: pathlib.Path, redis_server: RedisServer, redis_url: st
     async with FaultProxy(broker.port).serving() as to_broker, FaultProxy(redis_server.port).serving() as to_redis:
         made = World(tmp_path, broker, to_broker, to_redis)
         try:
-            await made.start()
             yield made
         finally:
             made.ingest.kill()
@@ -94,7 +101,7 @@ async def world(tmp_path: pathlib.Path, redis_server: RedisServer, redis_url: st
 
 async def _publish(broker: Mosquitto, first: int, count: int) -> None:
     """Fixes numbered from `first`; returns when the broker has acknowledged all."""
-    topics = [_text(f"drover/v1/acme/truck-{n}/position".encode()) for n in range(10)]
+    topics = [text(f"drover/v1/acme/truck-{n}/position".encode()) for n in range(10)]
     reader, writer = await asyncio.open_connection(broker.host, broker.port)
     writer.write(connect_packet("fast"))
     await read_packet(reader)
@@ -111,7 +118,7 @@ async def _publish(broker: Mosquitto, first: int, count: int) -> None:
             sequence=number, observed_at_us=FIRST_US + number * 1_000_000, latitude_deg=50.0, longitude_deg=9.0
         )
         head = topics[number % 10] + (number % 65_535 + 1).to_bytes(2, "big") + b"\x00"
-        writer.write(_packet(0x32, head + fix.SerializeToString()))
+        writer.write(packet(0x32, head + fix.SerializeToString()))
         if number % 500 == 0:
             await writer.drain()
     await asyncio.wait_for(hearing, 120)
@@ -129,6 +136,7 @@ async def _sequences(redis_url: str) -> np.ndarray:  # type: ignore[type-arg]
 @pytest.mark.timeout(300)
 async def test_a_log_that_is_too_slow_pauses_reading_and_memory_stays(world: World, redis_url: str) -> None:
     """100,000 messages wait at the broker, not in ingest; then all of them arrive, once."""
+    await world.start()
     await _publish(world.broker, 0, 10_000)
     await world.until(lambda: world._metric("drover_ingest_readings_appended") == 10_000)
     process = psutil.Process(world.ingest.pid)
@@ -162,6 +170,7 @@ async def _stop(world: World) -> float:
 
 async def test_a_stop_under_load_drains_and_the_next_goes_on_where_it_ended(world: World, redis_url: str) -> None:
     """What was read is appended and acknowledged, so that not even the log has anything twice."""
+    await world.start()
     publishing = asyncio.create_task(_publish(world.broker, 0, 30_000))
     await world.until(lambda: world._metric("drover_ingest_readings_appended") > 1_000)
     await _stop(world)
@@ -175,6 +184,7 @@ async def test_a_stop_under_load_drains_and_the_next_goes_on_where_it_ended(worl
 
 async def test_a_stop_does_not_wait_for_a_log_that_is_silent(world: World, redis_url: str) -> None:
     """Its grace time over, it leaves without a word; the broker has everything, and the next one takes it."""
+    await world.start(INGEST_DRAIN_S="3")
     world.to_redis.weather = Weather(is_silent=True)
     await _publish(world.broker, 0, 1_000)
     await world.until(lambda: world._metric("drover_ingest_mqtt_in_flight_messages") == 1_000)
