@@ -100,6 +100,7 @@ async def test_credentials(gateway: Gateway) -> None:
 async def test_commands(gateway: Gateway) -> None:
     path = "/v1/devices/truck-1/commands"
     order = {"name": "set_interval", "parameters": {"seconds": 30, "mode": "eco"}, "expires_in_s": 60}
+    gateway.world.device("acme", "truck-1", 1)
     async with gateway.http(Role.DISPATCHER) as http:
         made = await http.post(path, json=order, headers={"Idempotency-Key": "k-1"})
         again = await http.post(path, json=order, headers={"Idempotency-Key": "k-1"})
