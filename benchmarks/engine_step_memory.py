@@ -44,7 +44,7 @@ def main(devices: int, kept_fixes: int, turns: int) -> None:
     warm.snapshot()
     gc.collect()
     before = process.memory_info().rss
-    engine = Engine(EngineSettings(kept_fixes=kept_fixes))
+    engine = Engine(EngineSettings(kept_fixes=kept_fixes, repairs_late=kept_fixes > 1))
     for first in range(0, devices, BATCH):
         engine.announce([DeviceIdentity(n, "fleet", f"device-{n}") for n in range(first, min(first + BATCH, devices))])
     # Every tenth device is inside a fence.

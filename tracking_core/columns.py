@@ -18,6 +18,7 @@ NO_TIME: Final = -(2**63)
 NO_SEQUENCE: Final = -1
 NO_SATELLITES: Final = -1
 
+I8 = npt.NDArray[np.int8]
 U8 = npt.NDArray[np.uint8]
 U32 = npt.NDArray[np.uint32]
 U64 = npt.NDArray[np.uint64]

@@ -75,6 +75,7 @@ class DefinitionStage:
 
     def _put_fence(self, fence: FenceDefinition) -> None:
         state = self._state
+        state.count_edit(fence.tenant)
         old = state.fences.slot_of(fence.tenant, fence.fence_id)
         unmoved = old is not None and same_shape(state.fences.definition(old).shape, fence.shape)
         slot = state.fences.put(fence)
@@ -94,6 +95,7 @@ class DefinitionStage:
         slot = state.fences.slot_of(tenant, fence_id)
         if slot is None:
             return []
+        state.count_edit(tenant)
         devices = state.devices.columns
         self._run(
             lambda start: geofencing.vacate_fence(slot, start, devices, state.presences.columns, self._events.rows),

@@ -17,6 +17,7 @@ from tracking_core.definitions import DeviceIdentity
 from tracking_core.growth import longer_columns, next_size
 from tracking_core.memory import empty_memory, more_memory
 from tracking_core.settings import EngineSettings
+from tracking_core.timeline import BASE, KEPT_FIX, Timeline, empty_records, more_records
 
 NO_TENANT: Final = -1
 NOTHING: Final = -1
@@ -48,6 +49,12 @@ class DeviceColumns(NamedTuple):
     """The newest observed time of a tag read that counts."""
     tags_due_us: I64
     """No tag at this reader has been silent for long enough before its clock shows this; NEVER without tags."""
+    settled_us: I64
+    """The newest judged fix when a fence of the tenant was last edited, or NO_TIME: no late fix is put before it."""
+    edit_seen: I64
+    """Which edit that was; not part of the state."""
+    first_change: I32
+    first_withdrawn: I32
     live_step: U32
     """In which step the device was last put into the live columns; not part of the state."""
 
@@ -71,6 +78,10 @@ _LAYOUT: Final[tuple[tuple[str, float], ...]] = (
     ("i4", NOTHING),
     ("i8", NO_TIME),
     ("i8", NEVER),
+    ("i8", NO_TIME),
+    ("i8", -1),
+    ("i4", NOTHING),
+    ("i4", NOTHING),
     ("u4", 0),
 )
 """Dtype and value of a fresh row, column by column."""
@@ -108,7 +119,9 @@ class DeviceTable:
         self.rows = 0
         """How many rows may hold anything."""
         self.columns = DeviceColumns(*(np.empty(0, dtype) for dtype, _ in _LAYOUT))
-        self.timeline = empty_memory(0, settings.kept_fixes)
+        self.timeline = Timeline(
+            empty_memory(0, settings.kept_fixes), empty_records(KEPT_FIX, 0), empty_records(BASE, 0)
+        )
         self.quarantine = empty_memory(0, settings.kept_quarantined)
         self.tenants: list[str] = []
         self.device_ids: list[str] = []
@@ -141,7 +154,12 @@ class DeviceTable:
         size = next_size(held, rows)
         fills = [fill for _, fill in _LAYOUT]
         self.columns = DeviceColumns(*longer_columns(self.columns, size, fills))
-        self.timeline = more_memory(self.timeline, size, self._settings.kept_fixes)
+        kept = size * self._settings.kept_fixes if self._settings.repairs_late else 0
+        self.timeline = Timeline(
+            more_memory(self.timeline.ring, size, self._settings.kept_fixes),
+            more_records(self.timeline.kept, kept),
+            more_records(self.timeline.base, size if self._settings.repairs_late else 0),
+        )
         self.quarantine = more_memory(self.quarantine, size, self._settings.kept_quarantined)
 
     def announce(self, devices: Sequence[DeviceIdentity], tenant_number: Callable[[str], int]) -> None:
@@ -152,6 +170,9 @@ class DeviceTable:
         self.tenants += [""] * missing
         self.device_ids += [""] * missing
         for row, device in zip(rows, devices, strict=True):
+            if (self.tenants[row], self.device_ids[row]) != (device.tenant, device.device_id):
+                # What was concluded under another name, or under none, is not gone into again.
+                self.columns.edit_seen[row] = -1
             self.tenants[row] = device.tenant
             self.device_ids[row] = device.device_id
             self.columns.tenant[row] = tenant_number(device.tenant)

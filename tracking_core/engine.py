@@ -11,7 +11,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from tracking_core.columns import (
-    F32,
     I64,
     NO_TIME,
     U8,
@@ -29,10 +28,18 @@ from tracking_core.eta import RouteEta, predict
 from tracking_core.event_building import EventBuilding
 from tracking_core.event_rows import EventBuffer
 from tracking_core.events import Cause, CoreEvent
-from tracking_core.fix_quality import Judged, empty_judged, judge_fixes, quality_rules
-from tracking_core.geofencing import cross_fences
+from tracking_core.fix_folding import (
+    ChangeBuffer,
+    FoldedFixes,
+    FoldingRules,
+    empty_folded,
+    fold_fixes,
+    no_progress,
+    settle,
+)
+from tracking_core.fix_quality import quality_rules
 from tracking_core.live_frame import LiveColumns, empty_live, last_live
-from tracking_core.motion import derive_motion, motion_rules, newest_fixes
+from tracking_core.motion import motion_rules, newest_fixes
 from tracking_core.presence_pool import inside_of
 from tracking_core.route_following import follow_routes, route_rules
 from tracking_core.sample_quality import sample_rules
@@ -40,7 +47,7 @@ from tracking_core.sensor_limits import check_samples
 from tracking_core.settings import EngineSettings
 from tracking_core.snapshot import pack_state, unpack_state
 from tracking_core.stages import run_stage
-from tracking_core.step_result import LatestColumns, StepResult
+from tracking_core.step_result import LatestColumns, StepResult, VerdictChangeColumns, no_verdict_changes
 from tracking_core.tag_presence import expire_tags, read_tags
 
 
@@ -53,11 +60,11 @@ class Engine:
 
     def __init__(self, settings: EngineSettings) -> None:
         self.settings = settings
-        self._quality_rules = quality_rules(settings)
-        self._motion_rules = motion_rules(settings)
+        self._folding_rules = FoldingRules(quality_rules(settings), motion_rules(settings))
         self._route_rules = route_rules(settings)
         self._sample_rules = sample_rules(settings)
         self._events = EventBuffer()
+        self._changes = ChangeBuffer()
         self._step = 0
         self._take_up(EngineState(settings))
 
@@ -101,20 +108,19 @@ class Engine:
         rows, sample_rows, read_rows = (self._state.devices.place(kind.device) for kind in (fixes, samples, reads))
 
         departed = self._expire_tags(now_us)
-        judged = self._judge_fixes(fixes, rows, now_us)
-        speed_mps, heading_deg = self._derive_motion(fixes, rows, judged)
-        crossings = self._cross_fences(fixes, rows, judged)
-        self._follow_routes(fixes, rows, judged)
+        folded, crossings = self._fold_fixes(fixes, rows, now_us)
+        self._follow_routes(fixes, rows, folded)
         sensor_verdicts, excursions = self._check_samples(samples, sample_rows, now_us)
         tag_verdicts, presences = self._read_tags(reads, read_rows, now_us)
 
         return StepResult(
-            judged.verdict,
+            folded.verdict,
             sensor_verdicts,
             tag_verdicts,
-            speed_mps,
-            heading_deg,
-            self._newest_fixes(fixes, rows, judged),
+            folded.speed_mps,
+            folded.heading_deg,
+            self._verdict_changes(),
+            self._newest_fixes(fixes, rows, folded),
             (*departed, *crossings, *excursions, *presences),
         )
 
@@ -170,6 +176,16 @@ class Engine:
 
     def snapshot(self) -> bytes:
         """The whole state. Equal states give equal bytes."""
+        state = self._state
+        devices = state.devices
+        settle(
+            devices.rows,
+            devices.columns,
+            devices.timeline,
+            state.presences.columns,
+            state.journal.columns,
+            state.edits,
+        )
         return pack_state(self._state, self.settings)
 
     def _advance(self, now_us: int) -> int:
@@ -184,50 +200,62 @@ class Engine:
             self._events.make_room(wanted)
         return self._building.build(self._events.rows, Cause.TIMER)
 
-    def _judge_fixes(self, fixes: PositionColumns, rows: I64, now_us: int) -> Judged:
-        devices = self._state.devices
-        judged = empty_judged(len(rows))
-        judge_fixes(
-            fixes, rows, now_us, devices.columns, devices.timeline, devices.quarantine, self._quality_rules, judged
-        )
-        return judged
-
-    def _derive_motion(self, fixes: PositionColumns, rows: I64, judged: Judged) -> tuple[F32, F32]:
-        speed_mps, heading_deg = np.empty(len(rows), np.float32), np.empty(len(rows), np.float32)
-        derive_motion(fixes, rows, judged, self._state.devices.columns, self._motion_rules, speed_mps, heading_deg)
-        return speed_mps, heading_deg
-
-    def _cross_fences(self, fixes: PositionColumns, rows: I64, judged: Judged) -> list[CoreEvent]:
+    def _fold_fixes(self, fixes: PositionColumns, rows: I64, now_us: int) -> tuple[FoldedFixes, list[CoreEvent]]:
         self._events.clear()
+        self._changes.clear()
         state = self._state
+        folded, progress = empty_folded(len(rows)), no_progress()
         holding = np.empty(0, np.int32)
 
         def make_room(wanted: int) -> None:
             nonlocal holding
             holding = np.empty(wanted, np.int32)
             state.presences.make_room(wanted)
+            state.journal.make_room(wanted)
+            self._changes.make_room(wanted)
 
-        def kernel(start: int) -> int:
-            return cross_fences(
+        def kernel(_: int) -> int:
+            return fold_fixes(
                 fixes,
                 rows,
-                start,
-                judged,
+                now_us,
                 state.devices.columns,
+                state.devices.timeline,
+                state.devices.quarantine,
                 state.fences.compiled,
                 state.presences.columns,
+                state.journal.columns,
+                state.edits,
                 holding,
+                self._folding_rules,
+                progress,
+                folded,
+                self._changes.rows,
                 self._events.rows,
             )
 
-        run_stage(self._events, kernel, len(rows), make_room)
-        return self._building.build(self._events.rows, Cause.MOVEMENT)
+        if len(rows):
+            run_stage(self._events, kernel, len(rows), make_room)
+        return folded, self._building.build(self._events.rows, Cause.MOVEMENT)
 
-    def _follow_routes(self, fixes: PositionColumns, rows: I64, judged: Judged) -> None:
+    def _verdict_changes(self) -> VerdictChangeColumns:
+        changes = self._changes.rows
+        count = int(changes.filled[0])
+        numbers = changes.row[:count] * self.settings.partitions + self.settings.partition
+        return VerdictChangeColumns(
+            numbers.astype(np.uint32),
+            changes.observed_at_us[:count].copy(),
+            changes.latitude_deg[:count].copy(),
+            changes.longitude_deg[:count].copy(),
+            changes.before[:count].copy(),
+            changes.after[:count].copy(),
+        )
+
+    def _follow_routes(self, fixes: PositionColumns, rows: I64, folded: FoldedFixes) -> None:
         routes = self._state.routes
         if routes.definitions:
             follow_routes(
-                fixes, rows, judged, self._state.devices.columns, routes.columns, routes.line, self._route_rules
+                fixes, rows, folded, self._state.devices.columns, routes.columns, routes.line, self._route_rules
             )
 
     def _check_samples(self, samples: SensorColumns, rows: I64, now_us: int) -> tuple[U8, list[CoreEvent]]:
@@ -289,10 +317,10 @@ class Engine:
             run_stage(self._events, kernel, len(rows), make_room)
         return verdicts, built + self._building.build(self._events.rows, Cause.MOVEMENT)
 
-    def _newest_fixes(self, fixes: PositionColumns, rows: I64, judged: Judged) -> LiveColumns:
+    def _newest_fixes(self, fixes: PositionColumns, rows: I64, folded: FoldedFixes) -> LiveColumns:
         self._step = self._step % (2**32 - 1) + 1
         live = empty_live(len(rows))
-        count = newest_fixes(fixes, rows, judged, self._state.devices.columns, self._step, live)
+        count = newest_fixes(fixes, rows, folded.moved, self._state.devices.columns, self._step, live)
         return last_live(live, count)
 
 
@@ -300,4 +328,4 @@ def _only_events(events: list[CoreEvent]) -> StepResult:
     """The result of an entry without readings."""
     nothing = np.empty(0, np.uint8)
     unknown = np.empty(0, np.float32)
-    return StepResult(nothing, nothing, nothing, unknown, unknown, empty_live(), tuple(events))
+    return StepResult(nothing, nothing, nothing, unknown, unknown, no_verdict_changes(), empty_live(), tuple(events))

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from geofence.fence_set import FenceSet
 from tracking_core.device_table import DeviceTable
+from tracking_core.growth import longer, next_size
+from tracking_core.journal import Journal
 from tracking_core.presence_pool import PresencePool
 from tracking_core.route_table import RouteTable
 from tracking_core.sensor_table import SensorTable
@@ -22,6 +26,16 @@ class EngineState:
         self.devices = DeviceTable(settings)
         self.fences = FenceSet()
         self.presences = PresencePool()
+        self.journal = Journal()
+        self.edits = np.zeros(0, np.int64)
+        """How often the fences of each tenant, by its number, were edited."""
         self.sensors = SensorTable(settings.kept_samples)
         self.tags = TagTable(settings.kept_samples, settings.tag_silence_us, settings.horizon_us)
         self.routes = RouteTable()
+
+    def count_edit(self, tenant: str) -> None:
+        """Notes that the fences of a tenant were edited: no fix from before is gone into again."""
+        number = self.fences.tenant_number(tenant)
+        if number >= len(self.edits):
+            self.edits = longer(self.edits, next_size(len(self.edits), number + 1), 0)
+        self.edits[number] += 1

@@ -10,12 +10,17 @@ from typing import NamedTuple
 from geofence.fence_set import FenceSet
 from tracking_core.device_table import DeviceTable
 from tracking_core.event_rows import (
+    AMENDED,
     ENTERED,
     EXCURSION_CLOSED,
     EXCURSION_OPENED,
     EXITED,
+    FIRST_TOLD,
     TAG_ARRIVED,
     TAG_DEPARTED,
+    TOLD_AGAIN,
+    TOLD_LATE,
+    WITHDRAWN,
     EventRows,
 )
 from tracking_core.events import (
@@ -26,6 +31,7 @@ from tracking_core.events import (
     ExcursionClosing,
     ExcursionOpening,
     FenceCrossing,
+    Standing,
     TagPresence,
 )
 from tracking_core.sensor_table import SensorTable
@@ -38,6 +44,14 @@ _KINDS = {
     EXCURSION_OPENED: EventKind.EXCURSION_OPENED,
     TAG_DEPARTED: EventKind.TAG_DEPARTED,
     TAG_ARRIVED: EventKind.TAG_ARRIVED,
+}
+
+
+_STANDINGS = {
+    TOLD_LATE: Standing.TOLD,
+    TOLD_AGAIN: Standing.AMENDED,
+    AMENDED: Standing.AMENDED,
+    WITHDRAWN: Standing.WITHDRAWN,
 }
 
 
@@ -57,6 +71,10 @@ class _Row(NamedTuple):
     reference: float
     opened_at_us: int
     antenna: int
+    correction: int
+    named_at_us: int
+    revision: int
+    told_at_us: int
 
 
 class _Subject(NamedTuple):
@@ -80,13 +98,14 @@ class EventBuilding:
 
     def build(self, rows: EventRows, cause: Cause) -> list[CoreEvent]:
         """Events of one stage, by reading; on one reading exits before enters, closings before openings, departures
-        before arrivals, then by when they were confirmed, then by subject. Departures of tags have the cause TIMER and
-        are assumed, however they were noticed. A device that was never announced has no events.
+        before arrivals, then by when they were confirmed, then by subject; of corrections the withdrawals first, then
+        all by when they were confirmed. Departures of tags have the cause TIMER and are assumed, however they were
+        noticed. A device that was never announced has no events.
         """
         count = int(rows.filled[0])
         if count == 0:
             return []
-        built: list[tuple[tuple[int, int, int, int, str, int], CoreEvent]] = []
+        built: list[tuple[tuple[int, int, int, int, int, str, int], CoreEvent]] = []
         # Whole columns as lists first: an element of an array costs ten times an element of a list.
         for row in map(_Row._make, zip(*(column[:count].tolist() for column in rows[1:]), strict=True)):
             tenant, device_id = self._devices.identity(row.row)
@@ -111,7 +130,13 @@ class EventBuilding:
                 _known(row.longitude_deg),
                 subject.details,
             )
-            key = (row.reading, row.kind, row.confirmed_at_us, device, subject.subject_id, subject.probe)
+            # Of what a late fix brought about, the withdrawn first, then all in the order of time.
+            turn = 0
+            if row.kind in (EXITED, ENTERED) and row.correction != FIRST_TOLD:
+                event = _corrected(event, row)
+                if row.correction != TOLD_AGAIN:
+                    turn = -1 if row.correction == WITHDRAWN else row.confirmed_at_us
+            key = (row.reading, turn, row.kind, row.confirmed_at_us, device, subject.subject_id, subject.probe)
             built.append((key, event))
         built.sort(key=_KEY)
         return [event for _, event in built]
@@ -145,6 +170,16 @@ _SUBJECTS: dict[int, Callable[[EventBuilding, _Row], _Subject]] = {
     TAG_DEPARTED: EventBuilding._tag,  # noqa: SLF001
     TAG_ARRIVED: EventBuilding._tag,  # noqa: SLF001
 }
+
+
+def _corrected(event: CoreEvent, row: _Row) -> CoreEvent:
+    return event._replace(
+        cause=event.cause if row.correction == TOLD_AGAIN else Cause.LATE_DATA,
+        revision=row.revision,
+        standing=_STANDINGS[row.correction],
+        first_observed_at_us=None if row.named_at_us == row.observed_at_us else row.named_at_us,
+        told_at_us=row.told_at_us if row.revision else None,
+    )
 
 
 def _known(coordinate_deg: float) -> float:

@@ -17,6 +17,14 @@ EXCURSION_OPENED: Final = 3
 TAG_DEPARTED: Final = 4
 TAG_ARRIVED: Final = 5
 
+FIRST_TOLD: Final = 0
+TOLD_LATE: Final = 1
+"""First told because a fix arrived late."""
+TOLD_AGAIN: Final = 2
+"""Withdrawn before, and true again by a fix that came in order."""
+AMENDED: Final = 3
+WITHDRAWN: Final = 4
+
 
 class EventRows(NamedTuple):
     """`filled[0]` rows are filled. Fields that a kind does not use hold anything."""
@@ -40,9 +48,35 @@ class EventRows(NamedTuple):
     """The bound of an opened excursion, the worst value of a closed one."""
     opened_at_us: I64
     antenna: I64
+    correction: U8
+    """FIRST_TOLD to WITHDRAWN; this and what follows only of fence crossings."""
+    named_at_us: I64
+    """The time under which the event was first told."""
+    revision: I32
+    told_at_us: I64
+    """What `observed_at_us` was in the revision before."""
 
 
-_DTYPES: Final = ("i8", "i8", "u1", "i8", "i4", "i4", "i8", "i8", "f8", "f8", "f8", "f8", "i8", "i8")
+_DTYPES: Final = (
+    "i8",
+    "i8",
+    "u1",
+    "i8",
+    "i4",
+    "i4",
+    "i8",
+    "i8",
+    "f8",
+    "f8",
+    "f8",
+    "f8",
+    "i8",
+    "i8",
+    "u1",
+    "i8",
+    "i4",
+    "i8",
+)
 
 
 class EventBuffer:

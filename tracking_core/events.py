@@ -29,6 +29,18 @@ class Cause(enum.IntEnum):
     LATE_DATA = 4
 
 
+class Standing(enum.IntEnum):
+    """What became of an event, with the numbers of `drover.tracking.v1.Standing`."""
+
+    UNSPECIFIED = 0
+    TOLD = 1
+    """As it was told the first time."""
+    AMENDED = 2
+    """Another time, place or confirmation than told before; or told, withdrawn, and true after all."""
+    WITHDRAWN = 3
+    """It did not happen. The rest is as it was last told."""
+
+
 class FenceCrossing(NamedTuple):
     """Details of geofence_entered and geofence_exited."""
 
@@ -87,6 +99,12 @@ class CoreEvent(NamedTuple):
     """Where the device was when it was confirmed; NaN when that is unknown."""
     longitude_deg: float
     details: EventDetails
+    standing: Standing = Standing.TOLD
+    first_observed_at_us: int | None = None
+    """What `observed_at_us` was when the event was first told; None: it is the same. In the rare case that another such
+    event was first told under that time, and moved since, a microsecond later: it is a part of the name."""
+    told_at_us: int | None = None
+    """What `observed_at_us` was in the revision before; None in the first."""
 
     @property
     def subject(self) -> str:
@@ -100,5 +118,14 @@ class CoreEvent(NamedTuple):
 
     @property
     def event_id(self) -> str:
-        """See `tracking_core/event_id.py`."""
-        return event_id(self.tenant, self.device_id, self.kind.value, self.subject, self.observed_at_us, self.revision)
+        """See `tracking_core/event_id.py`. The time in it is the one under which the event was first told."""
+        return self._id(self.revision)
+
+    @property
+    def amends_event_id(self) -> str:
+        """The id under which the event was first told, the same through all its revisions; empty at the first."""
+        return self._id(0) if self.revision else ""
+
+    def _id(self, revision: int) -> str:
+        named_at_us = self.observed_at_us if self.first_observed_at_us is None else self.first_observed_at_us
+        return event_id(self.tenant, self.device_id, self.kind.value, self.subject, named_at_us, revision)

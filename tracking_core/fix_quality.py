@@ -1,7 +1,8 @@
-"""First stage: what each fix is worth, and from which fix before it the device came.
+"""What each fix is worth, and from which fix before it the device came.
 
 The predicates stand in the order in which they are asked; the first that holds names the verdict. Only `OK` changes the
-newest counted fix of a device.
+newest counted fix of a device. Those of `judge_fix` look at a fix by itself, those of `count_fix` at the fixes before
+it in time: `fix_folding.py` asks these again when an earlier one arrives late.
 """
 
 from __future__ import annotations
@@ -13,19 +14,10 @@ import numpy as np
 
 from geofence.geodesy import distance_m
 from geofence.kernel import scalar_kernel
-from tracking_core.columns import F64, I64, NO_TIME, U8, PositionColumns
+from tracking_core.columns import NO_TIME, PositionColumns
 from tracking_core.content_hash import SEED, mix_integer, mix_number
 from tracking_core.device_table import DeviceColumns
-from tracking_core.memory import (
-    NEW,
-    SAME,
-    Memory,
-    is_before_all,
-    recall,
-    recall_unordered,
-    remember,
-    remember_last,
-)
+from tracking_core.memory import SAME, Memory, is_before_all, recall, recall_unordered, remember_last
 from tracking_core.settings import EngineSettings
 from tracking_core.verdicts import Verdict
 
@@ -37,7 +29,6 @@ _IMPLAUSIBLE_JUMP = int(Verdict.IMPLAUSIBLE_JUMP)
 _FUTURE_CLOCK = int(Verdict.FUTURE_CLOCK)
 _IMPRECISE = int(Verdict.IMPRECISE)
 _STALE = int(Verdict.STALE)
-_LATE = int(Verdict.LATE)
 _CONFLICTING = int(Verdict.CONFLICTING)
 
 CLOCK_UNSET_BEFORE_US: Final = 946_684_800_000_000
@@ -69,30 +60,27 @@ def quality_rules(settings: EngineSettings) -> QualityRules:
     )
 
 
-class Judged(NamedTuple):
-    """One row a position: the verdict, and for `OK` the counted fix before it.
+class MeasuredFix(NamedTuple):
+    """One fix as the device measured it. NaN is what it left out."""
 
-    `before_at_us` is NO_TIME where there is none to go by: on the first fix of a device, and where the fix before
-    turned out to be the bad one.
+    observed_at_us: int
+    received_at_us: int
+    latitude_deg: float
+    longitude_deg: float
+    altitude_m: float
+    accuracy_m: float
+    speed_mps: float
+    heading_deg: float
+
+
+class Neighbour(NamedTuple):
+    """The counted fix before one that counts, to go by. The time is NO_TIME where there is none: on the first fix of a
+    device, and where the fix before turned out to be the bad one.
     """
 
-    verdict: U8
-    before_at_us: I64
-    before_latitude_deg: F64
-    before_longitude_deg: F64
-    first: U8
-    """1 on the first counted fix of a device ever."""
-
-
-def empty_judged(count: int) -> Judged:
-    """Room for `count` positions."""
-    return Judged(
-        np.empty(count, np.uint8),
-        np.empty(count, np.int64),
-        np.empty(count, np.float64),
-        np.empty(count, np.float64),
-        np.empty(count, np.uint8),
-    )
+    at_us: int
+    latitude_deg: float
+    longitude_deg: float
 
 
 @scalar_kernel
@@ -160,21 +148,24 @@ def judge_fix(
     i: int,
     row: int,
     now_us: int,
+    content: np.uint64,
     devices: DeviceColumns,
-    timeline: Memory,
+    ring: Memory,
     quarantine: Memory,
     rules: QualityRules,
 ) -> int:
-    """The verdict on the fix at `i`, but for jumps; the fix is remembered unless it is a duplicate."""
+    """The verdict on the fix at `i` by itself: OK if it depends on the fixes beside it whether it counts.
+
+    A fix whose time is not believed is remembered in the quarantine; all others but duplicates belong into the ring.
+    """
     at_us = fixes.observed_at_us[i]
-    content = fix_content(fixes, i)
     counted_us = devices.counted_at_us[row]
     unbelievable = 0
     if at_us > now_us + rules.future_tolerance_us:
         unbelievable = _FUTURE_CLOCK
     elif (
         at_us < CLOCK_UNSET_BEFORE_US
-        or is_before_all(timeline, row, rules.kept_fixes, at_us)
+        or is_before_all(ring, row, rules.kept_fixes, at_us)
         or (counted_us != NO_TIME and at_us < counted_us - rules.horizon_us)
     ):
         unbelievable = _STALE
@@ -183,87 +174,71 @@ def judge_fix(
             return _DUPLICATE
         remember_last(quarantine, row, rules.kept_quarantined, at_us, content)
         return unbelievable
-    seen = recall(timeline, row, rules.kept_fixes, at_us, content)
-    if seen == SAME:
+    if recall(ring, row, rules.kept_fixes, at_us, content) == SAME:
         return _DUPLICATE
-    remember(timeline, row, rules.kept_fixes, at_us, content)
-    if seen != NEW:
-        return _CONFLICTING
     if says_nowhere(fixes, i):
         return _NO_FIX
     if is_impossible(fixes, i, rules.highest_speed_mps):
         return _OUT_OF_RANGE
     if fixes.accuracy_m[i] > rules.imprecise_m:
         return _IMPRECISE
-    if counted_us != NO_TIME and at_us < counted_us:
-        return _LATE
     return _OK
 
 
 @scalar_kernel
-def judge_fixes(
-    fixes: PositionColumns,
-    rows: I64,
-    now_us: int,
-    devices: DeviceColumns,
-    timeline: Memory,
-    quarantine: Memory,
-    rules: QualityRules,
-    judged: Judged,
-) -> None:
-    """Fills `judged` for every position, in order, and moves each device on to its newest counted fix.
+def last_judged_us(devices: DeviceColumns, row: int) -> int:
+    """The time of the newest fix that was counted or suspected; NO_TIME if there is none."""
+    return int(max(devices.counted_at_us[row], devices.suspect_at_us[row]))
+
+
+@scalar_kernel
+def count_fix(fix: MeasuredFix, row: int, devices: DeviceColumns, rules: QualityRules) -> tuple[int, Neighbour]:
+    """The verdict on a fix that is not older than any before it; if it is OK the device moves on to it, and the second
+    is the counted fix before. All but speed and heading of the device is changed.
 
     A jump is judged against both neighbours: the fix that jumps is kept aside as the suspect; if the next one agrees
     with the suspect and not with the counted fix, the counted one was wrong (or the device was carried), and the device
     goes on from there. So one bad fix costs one fix, also when it is the first.
     """
-    for i in range(len(rows)):
-        row = rows[i]
-        verdict = judge_fix(fixes, i, row, now_us, devices, timeline, quarantine, rules)
-        judged.before_at_us[i] = NO_TIME
-        judged.first[i] = 0
-        if verdict == _OK:
-            at_us = fixes.observed_at_us[i]
-            latitude_deg = fixes.latitude_deg[i]
-            longitude_deg = fixes.longitude_deg[i]
-            counted_us = devices.counted_at_us[row]
-            if counted_us == NO_TIME:
-                judged.first[i] = 1
-            elif is_reachable(
-                at_us,
-                latitude_deg,
-                longitude_deg,
-                counted_us,
-                devices.latitude_deg[row],
-                devices.longitude_deg[row],
-                fixes.accuracy_m[i],
-                rules,
-            ):
-                judged.before_at_us[i] = counted_us
-                judged.before_latitude_deg[i] = devices.latitude_deg[row]
-                judged.before_longitude_deg[i] = devices.longitude_deg[row]
-            elif devices.suspect_at_us[row] == NO_TIME or not is_reachable(
-                at_us,
-                latitude_deg,
-                longitude_deg,
-                devices.suspect_at_us[row],
-                devices.suspect_latitude_deg[row],
-                devices.suspect_longitude_deg[row],
-                fixes.accuracy_m[i],
-                rules,
-            ):
-                verdict = _IMPLAUSIBLE_JUMP
-                devices.suspect_at_us[row] = at_us
-                devices.suspect_latitude_deg[row] = latitude_deg
-                devices.suspect_longitude_deg[row] = longitude_deg
-            if verdict == _OK:
-                devices.suspect_at_us[row] = NO_TIME
-                devices.suspect_latitude_deg[row] = math.nan
-                devices.suspect_longitude_deg[row] = math.nan
-                devices.counted_at_us[row] = at_us
-                devices.received_at_us[row] = fixes.received_at_us[i]
-                devices.latitude_deg[row] = latitude_deg
-                devices.longitude_deg[row] = longitude_deg
-                devices.altitude_m[row] = fixes.altitude_m[i]
-                devices.accuracy_m[row] = fixes.accuracy_m[i]
-        judged.verdict[i] = verdict
+    before = Neighbour(NO_TIME, math.nan, math.nan)
+    at_us = fix.observed_at_us
+    counted_us = devices.counted_at_us[row]
+    if counted_us != NO_TIME:
+        if at_us == last_judged_us(devices, row):
+            return _CONFLICTING, before
+        if is_reachable(
+            at_us,
+            fix.latitude_deg,
+            fix.longitude_deg,
+            counted_us,
+            devices.latitude_deg[row],
+            devices.longitude_deg[row],
+            fix.accuracy_m,
+            rules,
+        ):
+            before = Neighbour(counted_us, devices.latitude_deg[row], devices.longitude_deg[row])
+        elif devices.suspect_at_us[row] == NO_TIME or not is_reachable(
+            at_us,
+            fix.latitude_deg,
+            fix.longitude_deg,
+            devices.suspect_at_us[row],
+            devices.suspect_latitude_deg[row],
+            devices.suspect_longitude_deg[row],
+            fix.accuracy_m,
+            rules,
+        ):
+            devices.suspect_at_us[row] = at_us
+            devices.suspect_latitude_deg[row] = fix.latitude_deg
+            devices.suspect_longitude_deg[row] = fix.longitude_deg
+            return _IMPLAUSIBLE_JUMP, before
+    if devices.suspect_at_us[row] != NO_TIME:
+        devices.suspect_at_us[row] = NO_TIME
+        devices.suspect_latitude_deg[row] = math.nan
+        devices.suspect_longitude_deg[row] = math.nan
+    devices.counted_at_us[row] = at_us
+    devices.received_at_us[row] = fix.received_at_us
+    devices.latitude_deg[row] = fix.latitude_deg
+    devices.longitude_deg[row] = fix.longitude_deg
+    devices.altitude_m[row] = fix.altitude_m
+    devices.accuracy_m[row] = fix.accuracy_m
+    return _OK, before

@@ -1,4 +1,4 @@
-"""Geofence stage: which fences hold each counted fix, and the machine of each device and fence.
+"""Which fences hold each counted fix, and the machine of each device and fence.
 
 Only fences that hold the fix, and those the device is inside of or pending at, can change anything: for all others the
 device is out and stays out. So a fix costs one look into the index, whatever the number of fences.
@@ -6,10 +6,8 @@ device is out and stays out. So a fix costs one look into the index, whatever th
 
 from __future__ import annotations
 
-import math
-
 from geofence.compiled import CompiledFences
-from geofence.containment import contains_one, find_containing
+from geofence.containment import contains_one
 from geofence.distance import signed_distance_m
 from geofence.kernel import scalar_kernel
 from geofence.transitions import ENTERED as BECAME_IN
@@ -26,10 +24,10 @@ from geofence.transitions import (
     evidence,
     observe,
 )
-from tracking_core.columns import I32, I64, NO_TIME, PositionColumns
+from tracking_core.columns import I32, NO_TIME
 from tracking_core.device_table import NOTHING, DeviceColumns
-from tracking_core.event_rows import ENTERED, EXITED, EventRows
-from tracking_core.fix_quality import Judged
+from tracking_core.event_rows import ENTERED, EXITED, FIRST_TOLD, EventRows
+from tracking_core.journal import JournalColumns, note_change
 from tracking_core.node_pool import room_left
 from tracking_core.presence_pool import (
     PresenceColumns,
@@ -39,9 +37,6 @@ from tracking_core.presence_pool import (
     remove_presence,
     store_presence,
 )
-from tracking_core.verdicts import Verdict
-
-_OK = int(Verdict.OK)
 
 
 @scalar_kernel
@@ -59,6 +54,10 @@ def write_crossing(
     events.confirmed_at_us[at] = confirmed_at_us
     events.latitude_deg[at] = crossing.latitude_deg
     events.longitude_deg[at] = crossing.longitude_deg
+    events.correction[at] = FIRST_TOLD
+    events.named_at_us[at] = crossing.at_us
+    events.revision[at] = 0
+    events.told_at_us[at] = crossing.at_us
 
 
 @scalar_kernel
@@ -71,78 +70,82 @@ def is_among(fence: int, holding: I32, held: int) -> bool:
 
 
 @scalar_kernel
+def note_event(journal: JournalColumns, node: int, kind: int, crossing: Crossing) -> None:
+    """Adds an event to a change of the journal; it has no name yet."""
+    journal.kind[node] = kind
+    journal.observed_at_us[node] = crossing.at_us
+    journal.latitude_deg[node] = crossing.latitude_deg
+    journal.longitude_deg[node] = crossing.longitude_deg
+    journal.named_at_us[node] = NO_TIME
+
+
+@scalar_kernel
+def count_presences(presences: PresenceColumns, row: int, devices: DeviceColumns) -> int:
+    """How many fences a device is inside of or pending at."""
+    count = 0
+    node = devices.first_presence[row]
+    while node != NOTHING:
+        count += 1
+        node = presences.following[node]
+    return count
+
+
+@scalar_kernel
 def cross_fences(
-    fixes: PositionColumns,
-    rows: I64,
-    start: int,
-    judged: Judged,
+    row: int,
+    fix: Fix,
+    before: Fix,
+    first: bool,  # noqa: FBT001 - kernels know no keywords
+    holding: I32,
+    held: int,
     devices: DeviceColumns,
     fences: CompiledFences,
     presences: PresenceColumns,
-    holding: I32,
-    events: EventRows,
-) -> int:
-    """Writes events, from the fix at `start` on; returns where it stopped for lack of room (for nodes, events, or in
-    `holding`, which is scratch for slots), or the number of fixes. It stops before it changes anything for that fix.
+    journal: JournalColumns,
+) -> None:
+    """Moves a device on by a fix that counts; what changes is noted in the journal, with the events. There must be room
+    for `held` presences, and in the journal for `held` changes and one for each presence that the device has.
 
-    The first counted fix of a device says silently what it is inside of. Rows of one fix come in any order; whoever
-    makes events of them puts exits first.
+    The first `held` of `holding` are the fences that hold the fix. The first counted fix of a device says silently
+    what it is inside of.
     """
-    for i in range(start, len(rows)):
-        if judged.verdict[i] != _OK:
+    if first:
+        for k in range(held):
+            add_presence(presences, row, holding[k], INSIDE, devices)
+            note_change(journal, row, fix.observed_at_us, holding[k], fences.version[holding[k]], OUTSIDE, devices)
+        return
+    # What the device is inside of or pending at. No node of a fence that holds the fix is removed here.
+    node = devices.first_presence[row]
+    while node != NOTHING:
+        following = presences.following[node]
+        fence = presences.fence[node]
+        known = load_presence(presences, node)
+        if known.state == IN and known.crossed_at_us == NO_TIME and is_among(fence, holding, held):
+            node = following
             continue
-        row = rows[i]
-        tenant = devices.tenant[row]
-        latitude_deg = fixes.latitude_deg[i]
-        longitude_deg = fixes.longitude_deg[i]
-        held = 0
-        if tenant >= 0:
-            held = find_containing(fences, tenant, longitude_deg, latitude_deg, holding)
-        node = devices.first_presence[row]
-        if held < 0:
-            return i
-        if held == 0 and node == NOTHING:
-            continue
-        known = 0
-        while node != NOTHING:
-            known += 1
-            node = presences.following[node]
-        if room_left(presences.following, presences.free) < held or len(events.kind) - events.filled[0] < held + known:
-            return i
-
-        if judged.first[i]:
-            for k in range(held):
-                add_presence(presences, row, holding[k], INSIDE, devices)
-            continue
-        fix = Fix(fixes.observed_at_us[i], latitude_deg, longitude_deg, float(fixes.accuracy_m[i]))
-        before = Fix(judged.before_at_us[i], judged.before_latitude_deg[i], judged.before_longitude_deg[i], math.nan)
-        # What the device is inside of or pending at. No node of a fence that holds the fix is removed here.
-        node = devices.first_presence[row]
-        while node != NOTHING:
-            following = presences.following[node]
-            fence = presences.fence[node]
-            presence = load_presence(presences, node)
-            if presence.state == IN and presence.crossed_at_us == NO_TIME and is_among(fence, holding, held):
-                node = following
-                continue
-            presence, happened, crossing = observe(fences, fence, presence, before, fix)
+        presence, happened, crossing = observe(fences, fence, known, before, fix)
+        if (
+            presence.state != known.state
+            or presence.fixes != known.fixes
+            or presence.crossed_at_us != known.crossed_at_us
+        ):
+            change = note_change(journal, row, fix.observed_at_us, fence, fences.version[fence], known, devices)
             if happened != NO_EVENT:
-                kind = ENTERED if happened == BECAME_IN else EXITED
-                write_crossing(events, i, kind, row, fence, crossing, fix.observed_at_us)
+                note_event(journal, change, ENTERED if happened == BECAME_IN else EXITED, crossing)
             if presence.state == OUT:
                 remove_presence(presences, row, node, devices)
             else:
                 store_presence(presences, node, presence)
-            node = following
-        # What it comes into.
-        for k in range(held):
-            fence = holding[k]
-            if find_presence(presences, row, fence, devices) == NOTHING:
-                presence, happened, crossing = observe(fences, fence, OUTSIDE, before, fix)
-                if happened != NO_EVENT:
-                    write_crossing(events, i, ENTERED, row, fence, crossing, fix.observed_at_us)
-                add_presence(presences, row, fence, presence, devices)
-    return len(rows)
+        node = following
+    # What it comes into.
+    for k in range(held):
+        fence = holding[k]
+        if find_presence(presences, row, fence, devices) == NOTHING:
+            presence, happened, crossing = observe(fences, fence, OUTSIDE, before, fix)
+            change = note_change(journal, row, fix.observed_at_us, fence, fences.version[fence], OUTSIDE, devices)
+            if happened != NO_EVENT:
+                note_event(journal, change, ENTERED, crossing)
+            add_presence(presences, row, fence, presence, devices)
 
 
 @scalar_kernel

@@ -62,8 +62,10 @@ def walk_chains(first: I32, following: I32, owners: I64, nodes: I64) -> int:
 
 @scalar_kernel
 def hang_chains(owners: I64, first: I32, following: I32, free: I64) -> None:
-    """Takes the nodes 0, 1, ... of an unused pool, and hangs them on these owners. There must be room."""
-    for node in range(len(owners)):
-        following[node] = first[owners[node]]
-        first[owners[node]] = node
-    free[EVER_TAKEN] = len(owners)
+    """Takes nodes never taken before, in their order, and hangs them on these owners. There must be room."""
+    node = int(free[EVER_TAKEN])
+    for owner in owners:
+        following[node] = first[owner]
+        first[owner] = node
+        node += 1
+    free[EVER_TAKEN] = node

@@ -12,13 +12,10 @@ from typing import Final, NamedTuple
 from geofence.kernel import scalar_kernel
 from tracking_core.columns import I64, NO_TIME, PositionColumns
 from tracking_core.device_table import NOTHING, DeviceColumns
-from tracking_core.fix_quality import Judged
+from tracking_core.fix_folding import FoldedFixes
 from tracking_core.projection import project
 from tracking_core.route_table import Line, RouteColumns
 from tracking_core.settings import EngineSettings
-from tracking_core.verdicts import Verdict
-
-_OK = int(Verdict.OK)
 
 PACE_FADES_S: Final = 1800.0
 """Within this time the weight of what was driven falls to 1/e."""
@@ -102,16 +99,16 @@ def follow(
 def follow_routes(
     fixes: PositionColumns,
     rows: I64,
-    judged: Judged,
+    folded: FoldedFixes,
     devices: DeviceColumns,
     routes: RouteColumns,
     line: Line,
     rules: RouteRules,
 ) -> None:
-    """Moves the routes of each device by its counted fixes, in order."""
+    """Moves the routes of each device by its counted fixes, as far as they came in order."""
     for i in range(len(rows)):
         route = devices.first_route[rows[i]]
-        if route == NOTHING or judged.verdict[i] != _OK:
+        if route == NOTHING or not folded.in_order[i]:
             continue
         while route != NOTHING:
             follow(route, fixes.observed_at_us[i], fixes.longitude_deg[i], fixes.latitude_deg[i], routes, line, rules)

@@ -23,6 +23,9 @@ class EngineSettings:
     """A reading older than the newest counted one by more than this is stale."""
     kept_fixes: int = 64
     """How many stored fixes a device's timeline remembers; one older than all of a full timeline is stale."""
+    repairs_late: bool = True
+    """Whether fixes that arrive late are put where they belong. It takes 56 bytes for each kept fix; without it they
+    are stored as `late` and change nothing."""
     kept_quarantined: int = 4
     """How many fixes with an unbelievable time (future, stale) a device remembers, to know repetitions of them."""
     kept_samples: int = 16

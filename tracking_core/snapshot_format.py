@@ -11,6 +11,7 @@ import numpy.typing as npt
 from tracking_core.columns import I64
 from tracking_core.definitions import SensorLimit
 from tracking_core.memory import Memory, roll, unroll
+from tracking_core.timeline import BASE, KEPT_FIX, Timeline, empty_records, places_in_order, roll_timeline
 
 DEVICE_FIELDS: Final = (
     "counted_at_us",
@@ -25,6 +26,7 @@ DEVICE_FIELDS: Final = (
     "suspect_latitude_deg",
     "suspect_longitude_deg",
     "reader_at_us",
+    "settled_us",
 )
 """The columns of the device table that are state of their own."""
 
@@ -42,6 +44,16 @@ class PackedRings(msgspec.Struct, array_like=True):
     lengths: PackedColumn
     times_us: PackedColumn
     contents: PackedColumn
+
+
+class PackedTimeline(msgspec.Struct, array_like=True):
+    """A `Timeline`: its rings, what stands beside each place, in the same order, and the bases by row. Without repairs
+    the last two are empty.
+    """
+
+    rings: PackedRings
+    kept: bytes
+    base: bytes
 
 
 class PackedRoute(msgspec.Struct, array_like=True):
@@ -68,11 +80,16 @@ class PackedState(msgspec.Struct, array_like=True):
     tenants: list[str]
     device_ids: list[str]
     devices: list[PackedColumn]
-    timeline: PackedRings
+    timeline: PackedTimeline
     quarantine: PackedRings
     fences: list[bytes]
     presences: list[PackedColumn]
     """Of (row, index in `fences`), ascending: those two, then the fields of a node from `state` on."""
+    journal: list[PackedColumn]
+    """Of what fixes changed, by row and oldest first: the row, `at_us`, the index in `fences`, then the fields of a
+    node from `version` on."""
+    withdrawn: list[PackedColumn]
+    """The same for withdrawn events, by row, kind, index in `fences` and name."""
     limits: list[SensorLimit]
     series: list[PackedColumn]
     """Of (row, quantity, probe), ascending: row, quantity, probe, counted_at_us, value."""
@@ -102,6 +119,35 @@ def pack_rings(memory: Memory, owners: I64, capacity: int) -> PackedRings:
     times_us, contents = np.empty(total, np.int64), np.empty(total, np.uint64)
     unroll(memory, owners, capacity, times_us, contents)
     return PackedRings(pack_column(lengths), pack_column(times_us), pack_column(contents))
+
+
+def pack_timeline(timeline: Timeline, rows: int, capacity: int) -> PackedTimeline:
+    """The timelines of the first rows."""
+    rings = pack_rings(timeline.ring, np.arange(rows), capacity)
+    if not len(timeline.kept):
+        return PackedTimeline(rings, b"", b"")
+    places = np.empty(int(timeline.ring.length[:rows].sum()), np.int64)
+    places_in_order(timeline.ring, rows, capacity, places)
+    return PackedTimeline(rings, timeline.kept[places].tobytes(), timeline.base[:rows].tobytes())
+
+
+def unpack_timeline(packed: PackedTimeline, timeline: Timeline, capacity: int) -> None:
+    """Fills the first rows of an empty timeline. One that has nothing beside its places stays so."""
+    times_us = unpack_column(packed.rings.times_us).copy()
+    kept = np.frombuffer(packed.kept, KEPT_FIX).copy()
+    if len(timeline.kept) and len(kept):
+        base = np.frombuffer(packed.base, BASE)
+        timeline.base[: len(base)] = base
+    else:
+        kept = empty_records(KEPT_FIX, len(times_us))
+    roll_timeline(
+        timeline,
+        unpack_column(packed.rings.lengths).copy(),
+        capacity,
+        times_us,
+        unpack_column(packed.rings.contents).copy(),
+        kept,
+    )
 
 
 def unpack_rings(packed: PackedRings, memory: Memory, capacity: int) -> None:

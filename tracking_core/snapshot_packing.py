@@ -12,6 +12,7 @@ from geofence.wire import to_proto
 from tracking_core.columns import I32, I64
 from tracking_core.definitions import SensorLimit
 from tracking_core.engine_state import EngineState
+from tracking_core.journal import JournalColumns
 from tracking_core.node_pool import walk_chains
 from tracking_core.route_table import STATE_FIELDS
 from tracking_core.settings import EngineSettings
@@ -22,6 +23,7 @@ from tracking_core.snapshot_format import (
     PackedState,
     pack_column,
     pack_rings,
+    pack_timeline,
 )
 
 
@@ -46,10 +48,12 @@ def packed_state(state: EngineState, settings: EngineSettings) -> PackedState:
         tenants=devices.tenants,
         device_ids=devices.device_ids,
         devices=[pack_column(getattr(devices.columns, name)[: devices.rows]) for name in DEVICE_FIELDS],
-        timeline=pack_rings(devices.timeline, rows, settings.kept_fixes),
+        timeline=pack_timeline(devices.timeline, devices.rows, settings.kept_fixes),
         quarantine=pack_rings(devices.quarantine, rows, settings.kept_quarantined),
         fences=[to_proto(fence).SerializeToString(deterministic=True) for fence in fences],
         presences=_packed_presences(state, fences),
+        journal=_packed_journal(state, fences),
+        withdrawn=_packed_withdrawn(state, fences),
         limits=limits,
         series=[pack_column(column[series_slots]) for column in series[2:7]],
         samples=pack_rings(state.sensors.memory, series_slots, settings.kept_samples),
@@ -61,13 +65,39 @@ def packed_state(state: EngineState, settings: EngineSettings) -> PackedState:
 
 
 def _packed_presences(state: EngineState, fences: Sequence[FenceDefinition]) -> list[PackedColumn]:
-    index_of = _inverse(state.fences.slot_of(fence.tenant, fence.fence_id) for fence in fences)
+    index_of = _fence_index(state, fences)
     columns = state.presences.columns
     rows, nodes = _chained(state.devices.columns.first_presence, columns.following)
     fence = index_of[columns.fence[nodes]]
     order = np.lexsort((fence, rows))
     packed = [rows[order], fence[order], *(column[nodes[order]] for column in columns[3:])]
     return [pack_column(column) for column in packed]
+
+
+def _packed_journal(state: EngineState, fences: Sequence[FenceDefinition]) -> list[PackedColumn]:
+    columns = state.journal.columns
+    rows, nodes = _chained(state.devices.columns.first_change, columns.following)
+    fence = _fence_index(state, fences)[columns.fence[nodes]]
+    order = np.lexsort((fence, columns.at_us[nodes], rows))
+    return _packed_changes(columns, rows[order], fence[order], nodes[order])
+
+
+def _packed_withdrawn(state: EngineState, fences: Sequence[FenceDefinition]) -> list[PackedColumn]:
+    columns = state.journal.columns
+    rows, nodes = _chained(state.devices.columns.first_withdrawn, columns.following)
+    fence = _fence_index(state, fences)[columns.fence[nodes]]
+    order = np.lexsort((columns.named_at_us[nodes], fence, columns.kind[nodes], rows))
+    return _packed_changes(columns, rows[order], fence[order], nodes[order])
+
+
+def _packed_changes(columns: JournalColumns, rows: I64, fence: I64, nodes: I64) -> list[PackedColumn]:
+    packed = [rows, columns.at_us[nodes], fence, *(column[nodes] for column in columns[4:])]
+    return [pack_column(column) for column in packed]
+
+
+def _fence_index(state: EngineState, fences: Sequence[FenceDefinition]) -> I64:
+    """Where the fence of each slot stands in `fences`."""
+    return _inverse(state.fences.slot_of(fence.tenant, fence.fence_id) for fence in fences)
 
 
 def _packed_excursions(

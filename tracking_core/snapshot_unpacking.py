@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 
 from drover.geofence.v1 import fence_pb2
 from geofence.wire import from_proto
+from tracking_core.columns import I32
 from tracking_core.definitions import DeviceIdentity, Route, RouteStop
 from tracking_core.engine_state import EngineState
-from tracking_core.node_pool import hang_chains
+from tracking_core.node_pool import EVER_TAKEN, hang_chains
+from tracking_core.rewinding import begin_here
 from tracking_core.route_table import STATE_FIELDS
 from tracking_core.sensor_table import index_series
 from tracking_core.settings import EngineSettings
-from tracking_core.snapshot_format import DEVICE_FIELDS, PackedRoute, PackedState, unpack_column, unpack_rings
+from tracking_core.snapshot_format import (
+    DEVICE_FIELDS,
+    PackedRoute,
+    PackedState,
+    unpack_column,
+    unpack_rings,
+    unpack_timeline,
+)
 
 
 def unpacked_state(packed: PackedState, settings: EngineSettings) -> EngineState:
@@ -34,7 +46,7 @@ def _fill_devices(state: EngineState, packed: PackedState, settings: EngineSetti
     devices.cover(packed.rows)
     for name, column in zip(DEVICE_FIELDS, packed.devices, strict=True):
         getattr(devices.columns, name)[: packed.rows] = unpack_column(column)
-    unpack_rings(packed.timeline, devices.timeline, settings.kept_fixes)
+    unpack_timeline(packed.timeline, devices.timeline, settings.kept_fixes)
     unpack_rings(packed.quarantine, devices.quarantine, settings.kept_quarantined)
     identities = [
         DeviceIdentity(devices.number_of(row), tenant, device_id)
@@ -42,6 +54,11 @@ def _fill_devices(state: EngineState, packed: PackedState, settings: EngineSetti
         if device_id
     ]
     devices.announce(identities, state.fences.tenant_number)
+    # Whatever had been edited was looked at before the snapshot was taken.
+    devices.columns.edit_seen[: packed.rows] = 0
+    if settings.repairs_late and not packed.timeline.base:
+        # Taken without repairs: they begin with the next fix.
+        begin_here(packed.rows, devices.columns, devices.timeline)
 
 
 def _fill_fences(state: EngineState, packed: PackedState) -> None:
@@ -55,6 +72,23 @@ def _fill_fences(state: EngineState, packed: PackedState) -> None:
     columns.fence[: len(rows)] = slots[fence]
     for column, values in zip(columns[3:], fields, strict=True):
         column[: len(rows)] = values
+    _fill_journal(state, slots, packed)
+
+
+def _fill_journal(state: EngineState, slots: I32, packed: PackedState) -> None:
+    devices, journal = state.devices.columns, state.journal
+    for chains, first in ((packed.journal, devices.first_change), (packed.withdrawn, devices.first_withdrawn)):
+        rows, at_us, fence, *fields = (unpack_column(column) for column in chains)
+        journal.make_room(len(rows))
+        columns = journal.columns
+        start = int(columns.free[EVER_TAKEN])
+        nodes = slice(start, start + len(rows))
+        hang_chains(rows.copy(), first, columns.following, columns.free)
+        columns.at_us[nodes] = at_us
+        columns.fence[nodes] = slots[fence]
+        arrays: tuple[npt.NDArray[Any], ...] = columns[4:]
+        for column, values in zip(arrays, fields, strict=True):
+            column[nodes] = values
 
 
 def _fill_sensors(state: EngineState, packed: PackedState, settings: EngineSettings) -> None:

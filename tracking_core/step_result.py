@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
+
 from tracking_core.columns import F32, F64, I64, U8, U32
 from tracking_core.events import CoreEvent
 from tracking_core.live_frame import LiveColumns
@@ -24,6 +26,24 @@ class LatestColumns(NamedTuple):
     accuracy_m: F32
 
 
+class VerdictChangeColumns(NamedTuple):
+    """Stored fixes whose verdict is another now that an earlier one has come, in the order in which that happened: a
+    fix may stand here more than once. It is told from others of its time by its place and the verdict it had.
+    """
+
+    device: U32
+    observed_at_us: I64
+    latitude_deg: F64
+    longitude_deg: F64
+    before: U8
+    after: U8
+
+
+def no_verdict_changes() -> VerdictChangeColumns:
+    """None."""
+    return VerdictChangeColumns(*(np.empty(0, dtype) for dtype in ("u4", "i8", "f8", "f8", "u1", "u1")))
+
+
 class StepResult(NamedTuple):
     """One row a reading, in the order of the readings; then the events, in order for each device."""
 
@@ -36,6 +56,8 @@ class StepResult(NamedTuple):
     speed_mps: F32
     """One a position: as measured, or derived where the device sent none and the fix counts; else NaN."""
     heading_deg: F32
+    verdict_changes: VerdictChangeColumns
+    """Of positions stored before, in this step or an earlier one."""
     live: LiveColumns
-    """The newest counted fix of each device that has one in this step."""
+    """The newest counted fix of each device that moved on (or back) in this step."""
     events: tuple[CoreEvent, ...]

@@ -32,7 +32,12 @@ class EventView(Shown):
     observed_at: TimeText = Field(description="When it happened, by the device's clock.")
     confirmed_at: TimeText
     cause: str = Field(examples=["movement"])
-    revision: int
+    revision: int = Field(description="Counts corrections from 0. Of one event the highest revision holds.")
+    standing: str = Field(
+        examples=["told"], description="told the first time, amended, or withdrawn: then it did not happen."
+    )
+    amends_event_id: str = Field(description="The event_id of revision 0; empty in revision 0.")
+    told_at: TimeText | None = Field(description="What observed_at was in the revision before; null in revision 0.")
     assumed: bool
     severity: str = Field(examples=["info"])
     alert: bool = Field(description="Whether it is marked for people.")

@@ -11,7 +11,7 @@ from sqlalchemy import Select, Table, and_, select
 from runtime.database import ReadConnection
 from services.shipment import tables
 from services.shipment.events import Event, ExcursionClosed, ExcursionOpened, FenceCrossed, TagMoved
-from services.shipment.model import ShipmentId, Status
+from services.shipment.model import CORRECTION_GRACE_US, ShipmentId, Status
 
 TAG_GRACE_US: Final = 24 * 3_600 * 1_000_000
 """How long after delivery tag reads still count: goods pass the consignee's portal after the vehicle has arrived. Later
@@ -42,16 +42,16 @@ async def concerned_by(connection: ReadConnection, events: Sequence[Event]) -> M
 async def _by_crossings(
     connection: ReadConnection, tenant: str, events: Iterable[FenceCrossed], found: Concern
 ) -> None:
-    """The device's shipments with a stop in the fence that had not ended by then."""
+    """The device's shipments with a stop in the fence that had not ended a day before."""
     query = _joined(tables.stops, tenant, tables.stops.c.fence_id).where(
         _shipments.device_id.in_({event.device_id for event in events}),
-        _shipments.ended_at_us >= min(event.observed_at_us for event in events),
+        _shipments.ended_at_us >= min(event.since_us for event in events) - CORRECTION_GRACE_US,
         tables.stops.c.fence_id.in_({event.fence_id for event in events}),
     )
     held = await _grouped(connection, query)
     for event in events:
         for row in held.get(event.fence_id, ()):
-            if row.device_id == event.device_id and row.ended_at_us >= event.observed_at_us:
+            if row.device_id == event.device_id and row.ended_at_us >= event.since_us - CORRECTION_GRACE_US:
                 _note(found, event, row)
 
 

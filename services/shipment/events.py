@@ -19,6 +19,15 @@ class FenceCrossed:
     observed_at_us: int
     fence_id: str
     entered: bool
+    revision: int = 0
+    withdrawn: bool = False
+    told_at_us: int | None = None
+    """When it was said to have happened in the revision before; None in the first."""
+
+    @property
+    def since_us(self) -> int:
+        """The earlier of when it happened and when it was said to have happened."""
+        return self.observed_at_us if self.told_at_us is None else min(self.observed_at_us, self.told_at_us)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

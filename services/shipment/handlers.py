@@ -82,6 +82,7 @@ async def handle_events(events: Sequence[Event], ports: Ports) -> None:
     if not concerned:
         return
     changed: list[Shipment] = []
+    outbox_filled = False
     async with ports.storage.write() as work:
         fresh = await work.inbox.take(concerned.keys(), ports.now_us())
         news = [event for event in events if event.event_id in fresh]
@@ -93,9 +94,10 @@ async def handle_events(events: Sequence[Event], ports: Ports) -> None:
                 after = _moved(before, theirs)
                 if after != before:
                     changed.append(await _save(work, before, after, ports.now_us()))
+                    outbox_filled |= (before.ended_at_us is None) != (after.ended_at_us is None)
+    if outbox_filled:
+        ports.outbox_filled()
     for shipment in changed:
-        if shipment.ended_at_us is not None:
-            ports.outbox_filled()
         await ports.hints.shipment_changed(shipment)
 
 
@@ -111,9 +113,13 @@ def _moved(before: Shipment, events: Sequence[Event]) -> Shipment:
 
 
 async def _save(work: Work, before: Shipment, after: Shipment, now_us: int) -> Shipment:
-    """Stores the next version; one that has just ended asks for its definitions to be removed."""
+    """Stores the next version; one that has just ended asks for its definitions to be removed, and one whose end was
+    withdrawn asks for them again.
+    """
     after = dataclasses.replace(after, version=before.version + 1, updated_at_us=now_us)
     await work.shipments.save(before, after)
     if before.ended_at_us is None and after.ended_at_us is not None:
         await work.outbox.request(after.tenant, after.shipment_id, DefinitionAction.REMOVE, now_us)
+    if before.ended_at_us is not None and after.ended_at_us is None:
+        await work.outbox.request(after.tenant, after.shipment_id, DefinitionAction.PUT, now_us)
     return after

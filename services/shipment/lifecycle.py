@@ -1,6 +1,7 @@
 """What events, and people, make of a shipment: `apply(shipment, event)`. Pure: no I/O, no clock.
 
-Events commute: applied in any order, and any number of times, they make the same shipment; none moves a status back.
+Events commute: applied in any order, and any number of times, they make the same shipment. Only a correction moves a
+status back: an arrival that is withdrawn was none.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from typing import Final, NamedTuple
 
 from services.shipment.events import Event, ExcursionClosed, ExcursionOpened, FenceCrossed, TagMoved
 from services.shipment.model import (
+    CORRECTION_GRACE_US,
     Crossing,
     HandlingUnit,
     Shipment,
@@ -61,24 +63,35 @@ def cancel(shipment: Shipment, reason: str, now_us: int) -> Shipment:
 
 
 def _crossed(shipment: Shipment, event: FenceCrossed) -> Shipment:
-    crossing = Crossing(event.observed_at_us, event.entered, event.fence_id)
     ours = event.device_id == shipment.device_id and any(stop.fence_id == event.fence_id for stop in shipment.stops)
-    over = shipment.ended_at_us is not None and event.observed_at_us > shipment.ended_at_us
-    if not ours or over or crossing in shipment.crossings:
+    over = shipment.ended_at_us is not None and event.since_us > shipment.ended_at_us + CORRECTION_GRACE_US
+    if not ours or over:
         return shipment
-    crossings = _thinned((*shipment.crossings, crossing), event)
-    progress = progress_of(shipment.stops, crossings)
+    known = {each.key: each for each in shipment.crossings}
+    for fact in _facts(event):
+        before = known.get(fact.key)
+        if before is None or fact.revision > before.revision:
+            known[fact.key] = fact
+    crossings = tuple(sorted(known.values()))
+    if crossings == shipment.crossings:
+        return shipment
+    crossings = _thinned(crossings, event)
+    progress = progress_of(shipment.stops, (each for each in crossings if not each.withdrawn))
     return dataclasses.replace(
         shipment,
-        crossings=tuple(
-            each
-            for each in crossings
-            if progress.delivered_at_us is None or each.observed_at_us <= progress.delivered_at_us
-        ),
+        crossings=crossings,
         stops=progress.stops,
         status=progress.status,
         ended_at_us=progress.delivered_at_us,
     )
+
+
+def _facts(event: FenceCrossed) -> list[Crossing]:
+    """What an event says: of a time told before that it was not so, and of its own that it is (or is not)."""
+    said = Crossing(event.observed_at_us, event.entered, event.fence_id, event.revision, event.withdrawn)
+    if event.told_at_us in {None, event.observed_at_us}:
+        return [said]
+    return [said._replace(observed_at_us=event.told_at_us, withdrawn=True), said]
 
 
 def _thinned(crossings: tuple[Crossing, ...], event: FenceCrossed) -> tuple[Crossing, ...]:

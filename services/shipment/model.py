@@ -2,18 +2,25 @@
 
 A shipment keeps *facts*, each a thing that happened at a time: its fences' crossings, its tags' sightings, its
 excursions. Facts only add up, whatever the order they come in and however often; the status and the times at the stops
-are computed from all of them (`progress.py`). So late and repeated events need no special case.
+are computed from all of them (`progress.py`). So late and repeated events need no special case; and a correction is a
+fact too: what was told before, at that time, is not so.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import enum
-from typing import NamedTuple, NewType
+from typing import Final, NamedTuple, NewType
 
 from runtime.problems import Conflict, NotFound
 
 ShipmentId = NewType("ShipmentId", str)
+
+
+CORRECTION_GRACE_US: Final = 24 * 3_600 * 1_000_000
+"""How long after delivery crossings are still noted: the horizon of late data, within which the arrival that made it
+may be withdrawn. Then what came after it counts.
+"""
 
 
 class Status(enum.StrEnum):
@@ -27,11 +34,18 @@ class Status(enum.StrEnum):
 
 
 class Crossing(NamedTuple):
-    """The device crossed a stop's fence."""
+    """The device crossed a stop's fence; or, of a higher revision and `withdrawn`: it did not, at that time."""
 
     observed_at_us: int
     entered: bool
     fence_id: str
+    revision: int = 0
+    withdrawn: bool = False
+
+    @property
+    def key(self) -> tuple[int, bool, str]:
+        """What makes two of them speak of the same; the higher revision holds."""
+        return self.observed_at_us, self.entered, self.fence_id
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -44,7 +44,7 @@ def progress_of(stops: Sequence[Stop], crossings: Iterable[Crossing]) -> Progres
     inside: set[int] = set()
     under_way = False
     # At one time exits come before entries, as the core publishes them.
-    for observed_at_us, entered, fence_id in sorted(crossings):
+    for observed_at_us, entered, fence_id, *_ in sorted(crossings):
         visited = arrived.keys() | departed.keys()
         due = [
             position

@@ -111,7 +111,8 @@ def _shipment_of(row: Row[Any], children: Mapping[Table, Sequence[Row[Any]]]) ->
         ),
         crossings=tuple(
             sorted(
-                Crossing(each.observed_at_us, bool(each.entered), each.fence_id) for each in children[tables.crossings]
+                Crossing(each.observed_at_us, bool(each.entered), each.fence_id, each.revision, bool(each.withdrawn))
+                for each in children[tables.crossings]
             )
         ),
     )

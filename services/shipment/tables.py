@@ -147,6 +147,8 @@ crossings: Final = Table(
     Column("fence_id", String(128), primary_key=True),
     Column("observed_at_us", BigInteger, primary_key=True, autoincrement=False),
     Column("entered", Boolean, primary_key=True),
+    Column("revision", Integer, nullable=False, server_default="0"),
+    Column("withdrawn", Boolean, nullable=False, server_default="0"),
     _of_shipment("stop_crossings_shipment"),
     **TABLE_OPTIONS,
 )

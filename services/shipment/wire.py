@@ -9,7 +9,7 @@ from google.protobuf.message import DecodeError
 from drover.api.shipment.v1.shipment_service_pb2 import ListShipmentsRequest
 from drover.shipment.v1 import shipment_pb2 as pb
 from drover.telemetry.v1.reading_pb2 import Quantity
-from drover.tracking.v1.event_pb2 import Cause, TrackingEvent
+from drover.tracking.v1.event_pb2 import Cause, Standing, TrackingEvent
 from runtime.problems import Invalid
 from services.shipment import commands
 from services.shipment.events import Event, ExcursionClosed, ExcursionOpened, FenceCrossed, TagMoved
@@ -167,9 +167,9 @@ def event_of(data: bytes) -> Event | None:
         case "geofence_entered" | "geofence_exited" if edited:
             return None
         case "geofence_entered":
-            return FenceCrossed(*who, event.geofence_entered.fence_id, entered=True)
+            return _crossed(event, who, event.geofence_entered.fence_id, entered=True)
         case "geofence_exited":
-            return FenceCrossed(*who, event.geofence_exited.fence_id, entered=False)
+            return _crossed(event, who, event.geofence_exited.fence_id, entered=False)
         case "tag_arrived":
             return TagMoved(*who, event.tag_arrived.epc, arrived=True)
         case "tag_departed":
@@ -188,6 +188,17 @@ def event_of(data: bytes) -> Event | None:
             )
         case _:
             return None
+
+
+def _crossed(event: TrackingEvent, who: tuple[str, str, str, int], fence_id: str, *, entered: bool) -> FenceCrossed:
+    return FenceCrossed(
+        *who,
+        fence_id,
+        entered,
+        event.revision,
+        event.standing == Standing.STANDING_WITHDRAWN,
+        event.told_at_us if event.HasField("told_at_us") else None,
+    )
 
 
 def _quantity_name(number: Quantity.ValueType) -> str:

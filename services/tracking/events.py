@@ -78,6 +78,9 @@ def to_proto(core: CoreEvent) -> TrackingEvent:
         severity=SEVERITY_OF[core.kind],
         latitude_deg=core.latitude_deg if located else None,
         longitude_deg=core.longitude_deg if located else None,
+        standing=core.standing.value,  # type: ignore[arg-type]
+        amends_event_id=core.amends_event_id,
+        told_at_us=core.told_at_us,
     )
     getattr(event, core.kind.value).CopyFrom(_details(core))
     return event

@@ -19,7 +19,7 @@ from runtime.partitioned_log import offset_key
 from runtime.problems import Unavailable
 from services.tracking.directory import Directory
 from services.tracking.events import EVENT_COLUMNS, PublishedEvent, event_rows
-from services.tracking.history_rows import Counters, Judged, rows_of
+from services.tracking.history_rows import Counters, Judged, rows_of, verdict_changes
 from services.tracking.model import Device
 from services.tracking.repository import Flush, HistoryOffsets
 from tracking_core.columns import count
@@ -172,12 +172,14 @@ class HistorySink:
 
     def _build(self, taken: Sequence[Kept]) -> Flush:
         counters: Counters = collections.Counter()
+        judged = [entry.judged for entry in taken if entry.judged]
         moves: dict[int, tuple[str, str]] = {}
         for entry in taken:
             moves[entry.partition] = (self._committed[entry.partition], entry.offset)
         return Flush(
             moves=moves,
-            readings=rows_of([entry.judged for entry in taken if entry.judged], self._directory, counters),
+            readings=rows_of(judged, self._directory, counters),
+            verdict_changes=verdict_changes(judged, self._directory, counters),
             event_columns=EVENT_COLUMNS,
             events=event_rows([event for entry in taken for event in entry.events]),
             devices=list({device.number: device for entry in taken for device in entry.devices}.values()),

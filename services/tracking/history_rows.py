@@ -33,6 +33,7 @@ from tracking_core.columns import (
     concatenate,
     take,
 )
+from tracking_core.step_result import VerdictChangeColumns, no_verdict_changes
 
 Counters = collections.Counter[tuple[str, str]]
 """Amounts by tenant and counter; counters are named in docs/history.md."""
@@ -59,6 +60,19 @@ class Judged(NamedTuple):
     position_verdicts: U8
     sensor_verdicts: U8
     tag_verdicts: U8
+    changes: VerdictChangeColumns = no_verdict_changes()
+    """Verdicts that these readings gave to positions stored before."""
+
+
+class VerdictChange(NamedTuple):
+    """A row of `positions` has another verdict now. Rows of one time are told apart by place and verdict."""
+
+    device_number: int
+    observed_at_us: int
+    latitude_deg: float
+    longitude_deg: float
+    before: int
+    after: int
 
 
 class TenantRows(NamedTuple):
@@ -100,6 +114,20 @@ def rows_of(judged: Sequence[Judged], directory: Directory, counters: Counters) 
     ):
         if len(columns.device):
             found += _rows_of_kind(kind, columns, verdict, build, directory, counters)
+    return found
+
+
+def verdict_changes(judged: Sequence[Judged], directory: Directory, counters: Counters) -> list[VerdictChange]:
+    """The changes of some entries, in order, and in `counters` what they do to the accounts."""
+    found: list[VerdictChange] = []
+    for each in judged:
+        if len(each.changes.device):
+            tenant = directory.tenant_codes(each.changes.device).tolist()
+            rows = list(map(VerdictChange._make, zip(*(column.tolist() for column in each.changes), strict=True)))
+            for code, row in zip(tenant, rows, strict=True):
+                counters[directory.tenants[code], f"positions_verdict_{row.before}"] -= 1
+                counters[directory.tenants[code], f"positions_verdict_{row.after}"] += 1
+            found += rows
     return found
 
 

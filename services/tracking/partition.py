@@ -101,7 +101,9 @@ class Partition:
     def _step(self, entry: Entry, readings: Readings) -> Folded:
         with STEP_TIME.time():
             result = self.engine.step(readings, entry.appended_at_us)
-        judged = Judged(readings, result.position_verdicts, result.sensor_verdicts, result.tag_verdicts)
+        judged = Judged(
+            readings, result.position_verdicts, result.sensor_verdicts, result.tag_verdicts, result.verdict_changes
+        )
         return self._folded(entry, result, judged)
 
     def _announce(self, entry: Entry, announced: DeviceAnnouncements) -> Folded:

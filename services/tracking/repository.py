@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Table, select, tuple_, update
+from sqlalchemy import Table, bindparam, select, tuple_, update
 from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -16,7 +16,7 @@ from drover.tracking.v1.event_pb2 import Severity, Verdict
 from runtime.database import WriteConnection, insert_ignore, read, upsert, write
 from runtime.partitioned_log import START
 from runtime.problems import FatalError
-from services.tracking.history_rows import Counters, ReadingKind, TenantRows, count_repeated
+from services.tracking.history_rows import Counters, ReadingKind, TenantRows, VerdictChange, count_repeated
 from services.tracking.model import (
     Accounts,
     Device,
@@ -43,6 +43,17 @@ TABLE_OF: Final[Mapping[ReadingKind, Table]] = {
 BULK_ROWS: Final = 4096
 """Rows of one bulk insert. The driver packs them on the event loop, about 1.3 us a row: more would make others wait."""
 
+
+_CHANGE_VERDICT: Final = (
+    update(positions)
+    .where(
+        *(
+            positions.c[name] == bindparam(f"of_{name}")
+            for name in ("device_number", "observed_at_us", "latitude_deg", "longitude_deg", "verdict")
+        )
+    )
+    .values(verdict=bindparam("now"))
+)
 
 STATEMENTS_KEPT: Final = 256
 """Prepared statements a history connection keeps: one for each combination of columns that devices leave out."""
@@ -76,12 +87,25 @@ class Flush:
 
     moves: Mapping[int, tuple[str, str]]
     readings: Sequence[TenantRows]
+    verdict_changes: Sequence[VerdictChange]
+    """In order; after `readings`, as they may be of rows among them."""
     event_columns: tuple[str, ...]
     events: Mapping[str, Sequence[tuple[Any, ...]]]
     """By tenant."""
     devices: Sequence[Device]
     counters: Counters
     """Read, judged, and the repetitions that the engine recognised; `write` adds what SQL finds."""
+
+
+def _changed(change: VerdictChange) -> dict[str, Any]:
+    return {
+        "of_device_number": change.device_number,
+        "of_observed_at_us": change.observed_at_us,
+        "of_latitude_deg": change.latitude_deg,
+        "of_longitude_deg": change.longitude_deg,
+        "of_verdict": change.before,
+        "now": change.after,
+    }
 
 
 class HistoryRepository:
@@ -140,6 +164,8 @@ class HistoryRepository:
                 stored = await _insert(connection, TABLE_OF[part.kind], part.columns, part.rows)
                 grown[part.tenant, f"{part.kind}_stored"] += stored
                 count_repeated(grown, part.tenant, part.kind, part.verdict, len(part.rows) - stored)
+            if flush.verdict_changes:
+                await connection.execute(_CHANGE_VERDICT, [_changed(change) for change in flush.verdict_changes])
             for tenant, rows in flush.events.items():
                 grown[tenant, "events"] += await _insert(connection, events, flush.event_columns, rows)
             await _add_to_accounts(connection, grown)

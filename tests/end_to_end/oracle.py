@@ -37,7 +37,9 @@ EventKey = tuple[str, str, str, int]
 
 
 def events(rows: Iterable[Row], features: Sequence[dict[str, Any]], tenant: str) -> list[EventKey]:
-    """Sorted. Rows come in the order of the recording; the log is appended to long after they were observed."""
+    """Sorted: what stands once all rows have come, in whatever order; the log is appended to long after they were
+    observed.
+    """
     numbers: dict[str, int] = {}
     readings = []
     for row in rows:
@@ -54,7 +56,8 @@ def events(rows: Iterable[Row], features: Sequence[dict[str, Any]], tenant: str)
             )
         )
     names = {number: device_id for device_id, number in numbers.items()}
-    found = naive.events_of(readings, [from_feature(feature, tenant) for feature in features])
+    ordered = sorted(readings, key=lambda reading: reading.observed_at_us)
+    found = naive.standing(naive.events_of(ordered, [from_feature(feature, tenant) for feature in features]))
     return sorted((names[event.device], str(event.kind), event.subject_id, event.observed_at_us) for event in found)
 
 

@@ -13,6 +13,7 @@ from drover.tracking.v1.event_pb2 import (
     ExcursionClosed,
     GeofenceEntered,
     Severity,
+    Standing,
     TagArrived,
     TagDeparted,
     TrackingEvent,
@@ -368,6 +369,7 @@ def _event(number: int, **kind: Any) -> TrackingEvent:
         confirmed_at_us=T0 + number,
         cause=Cause.CAUSE_MOVEMENT,
         severity=Severity.SEVERITY_INFO if number == 1 else Severity.SEVERITY_NONE,
+        standing=Standing.STANDING_TOLD,
         latitude_deg=53.5,
         **kind,
     )
@@ -396,7 +398,8 @@ async def test_events(gateway: Gateway) -> None:
     assert items[3] == {
         "event_id": "e1", "tenant": "acme", "device_id": "truck-1", "device_number": 1,
         "observed_at": "2022-01-03T00:00:00.000001Z", "confirmed_at": "2022-01-03T00:00:00.000001Z",
-        "cause": "movement", "revision": 0, "assumed": False, "severity": "info", "alert": True,
+        "cause": "movement", "revision": 0, "standing": "told",
+            "amends_event_id": "", "told_at": None, "assumed": False, "severity": "info", "alert": True,
         "latitude_deg": 53.5, "longitude_deg": None, "kind": "geofence_entered",
         "details": {"fence_id": "yard", "fence_version": 3, "fence_name": "Yard"},
     }  # fmt: skip

@@ -21,6 +21,7 @@ import shapely
 
 from geofence.definition import CircleShape, CorridorShape, FenceDefinition, MultiPolygonShape
 from tests.tracking_core.readings import NAN, Position, Reading, Sample, TagRead
+from tracking_core.content_hash import SEED, mix_integer, mix_number
 from tracking_core.definitions import (
     Definition,
     DeleteFence,
@@ -37,6 +38,7 @@ from tracking_core.events import (
     ExcursionClosing,
     ExcursionOpening,
     FenceCrossing,
+    Standing,
     TagPresence,
 )
 from tracking_core.settings import EngineSettings
@@ -146,14 +148,53 @@ class NaivePresence:
 
 
 @dataclasses.dataclass
-class NaiveDevice:
-    identity: DeviceIdentity | None = None
+class NaiveState:
+    """What a fold over fixes knows."""
+
     counted: Position | None = None
     suspect: Position | None = None
-    kept: list[tuple[int, tuple]] = dataclasses.field(default_factory=list)
-    quarantined: list[tuple[int, tuple]] = dataclasses.field(default_factory=list)
     presences: dict[tuple[str, str], NaivePresence] = dataclasses.field(default_factory=dict)
+
+    def copy(self) -> NaiveState:
+        presences = {key: dataclasses.replace(presence) for key, presence in self.presences.items()}
+        return NaiveState(self.counted, self.suspect, presences)
+
+    @property
+    def last_us(self) -> int:
+        """The newest that was counted or suspected."""
+        return max((fix.observed_at_us for fix in (self.counted, self.suspect) if fix is not None), default=-(2**63))
+
+
+@dataclasses.dataclass
+class NaiveKept:
+    """A stored fix. One that is `folded` is folded again when an earlier one comes late."""
+
+    at_us: int
+    number: int
+    content: tuple
+    fix: Position
+    verdict: Verdict
+    folded: bool = False
+
+
+@dataclasses.dataclass
+class NaiveDevice:
+    identity: DeviceIdentity | None = None
+    state: NaiveState = dataclasses.field(default_factory=NaiveState)
+    base: NaiveState = dataclasses.field(default_factory=NaiveState)
+    settled_us: int = -(2**63)
+    kept: list[NaiveKept] = dataclasses.field(default_factory=list)
+    told: list[CoreEvent] = dataclasses.field(default_factory=list)
+    quarantined: list[tuple[int, tuple]] = dataclasses.field(default_factory=list)
     reader_us: int | None = None
+
+    def settle(self) -> None:
+        """What was told stays told: late fixes are put only behind what is known now."""
+        self.settled_us = self.state.last_us
+        self.base = self.state.copy()
+        self.told = []
+        for kept in self.kept:
+            kept.folded = False
 
 
 @dataclasses.dataclass
@@ -208,6 +249,37 @@ def _keep(kept: list[tuple[int, tuple]], at_us: int, content: tuple, most: int) 
         del kept[0]
 
 
+def content_number(fix: Position) -> int:
+    """Of fixes with one time the one with the lower number is judged."""
+    state = SEED
+    for value in (fix.latitude_deg, fix.longitude_deg, fix.altitude_m, fix.speed_mps, fix.heading_deg, fix.accuracy_m):
+        state = np.uint64(mix_number(state, value))
+    return int(mix_integer(state, fix.satellites))
+
+
+def meaning(event: CoreEvent) -> CoreEvent:
+    """An event whatever brought it about."""
+    return event._replace(cause=Cause.UNSPECIFIED)
+
+
+def standing(events: Iterable[CoreEvent]) -> list[CoreEvent]:
+    """What stands after all corrections, device by device by when it was confirmed. Each event is as it was told last,
+    without its history.
+    """
+    told: dict[str, CoreEvent] = {}
+    for event in events:
+        name = event.amends_event_id or event.event_id
+        if event.standing == Standing.WITHDRAWN:
+            del told[name]
+        else:
+            told[name] = event
+    bare = [
+        event._replace(revision=0, standing=Standing.TOLD, first_observed_at_us=None, told_at_us=None)
+        for event in told.values()
+    ]
+    return sorted(bare, key=lambda event: (event.device, event.confirmed_at_us, event.kind, event.subject_id))
+
+
 class NaiveEngine:
     """One reading at a time: `read` gives its verdict and its events."""
 
@@ -225,7 +297,10 @@ class NaiveEngine:
 
     def announce(self, identities: Iterable[DeviceIdentity]) -> None:
         for identity in identities:
-            self.devices[identity.number].identity = identity
+            device = self.devices[identity.number]
+            if device.identity != identity:
+                device.settle()
+            device.identity = identity
 
     def read(self, reading: Reading, now_us: int) -> tuple[Verdict, list[CoreEvent]]:
         """What `Engine.step` says of a batch of one."""
@@ -279,21 +354,23 @@ class NaiveEngine:
         old, fence = self.fences.get(key), NaiveFence(definition)
         self.fences[key] = fence
         if old is not None and repr(old.definition.shape) == repr(definition.shape):
+            self._settle(definition.tenant)
             return []
         events = []
         for number, device in sorted(self.devices.items()):
-            fix = device.counted
+            fix = device.state.counted
             if fix is None or device.identity is None or device.identity.tenant != definition.tenant:
                 continue
-            presence = device.presences.setdefault(key, NaivePresence(inside=False))
+            presence = device.state.presences.setdefault(key, NaivePresence(inside=False))
             if fence.holds(fix.latitude_deg, fix.longitude_deg):
                 if not presence.inside:
                     events.append(self._crossed(EventKind.GEOFENCE_ENTERED, number, fence, fix, None, Cause.DEFINITION))
-                device.presences[key] = NaivePresence(inside=True)
+                device.state.presences[key] = NaivePresence(inside=True)
             elif self._speaks_out(fence, fix):
                 if presence.inside:
                     events.append(self._crossed(EventKind.GEOFENCE_EXITED, number, fence, fix, None, Cause.DEFINITION))
-                device.presences[key] = NaivePresence(inside=False)
+                device.state.presences[key] = NaivePresence(inside=False)
+        self._settle(definition.tenant)
         return sorted(events, key=lambda event: (event.kind == EventKind.GEOFENCE_ENTERED, event.confirmed_at_us))
 
     def _delete_fence(self, key: tuple[str, str]) -> list[CoreEvent]:
@@ -302,11 +379,18 @@ class NaiveEngine:
             return []
         events = []
         for number, device in sorted(self.devices.items()):
-            presence = device.presences.pop(key, None)
-            if presence is not None and presence.inside and device.counted is not None:
+            presence = device.state.presences.pop(key, None)
+            if presence is not None and presence.inside and device.state.counted is not None:
                 kind = EventKind.GEOFENCE_EXITED
-                events.append(self._crossed(kind, number, fence, device.counted, None, Cause.DEFINITION))
+                events.append(self._crossed(kind, number, fence, device.state.counted, None, Cause.DEFINITION))
+        self._settle(key[0])
         return sorted(events, key=lambda event: event.confirmed_at_us)
+
+    def _settle(self, tenant: str) -> None:
+        """An edit of the fences of a tenant."""
+        for device in self.devices.values():
+            if device.identity is not None and device.identity.tenant == tenant:
+                device.settle()
 
     def _put_limit(self, limit: SensorLimit) -> list[CoreEvent]:
         key = (limit.tenant, limit.limit_id)
@@ -350,47 +434,88 @@ class NaiveEngine:
         future = at_us > self.now_us + settings.future_tolerance_us
         stale = (
             at_us < YEAR_2000_US
-            or (len(device.kept) == settings.kept_fixes and at_us < device.kept[0][0])
-            or (device.counted is not None and at_us < device.counted.observed_at_us - settings.horizon_us)
+            or (len(device.kept) == settings.kept_fixes and at_us < device.kept[0].at_us)
+            or (device.state.counted is not None and at_us < device.state.counted.observed_at_us - settings.horizon_us)
         )
         if future or stale:
             if (at_us, content) in device.quarantined:
                 return Verdict.DUPLICATE, []
             device.quarantined = [*device.quarantined, (at_us, content)][-settings.kept_quarantined :]
             return (Verdict.FUTURE_CLOCK if future else Verdict.STALE), []
-        seen = _recall(device.kept, at_us, content)
-        if seen == "same":
+        if any(kept.at_us == at_us and kept.content == content for kept in device.kept):
             return Verdict.DUPLICATE, []
-        _keep(device.kept, at_us, content, settings.kept_fixes)
-        if seen == "contradicting":
-            return Verdict.CONFLICTING, []
+        if len(device.kept) == settings.kept_fixes:
+            self._forget_oldest(device)
+        kept = NaiveKept(at_us, content_number(fix), content, fix, self._own_verdict(fix))
+        same_time = any(other.at_us == at_us for other in device.kept)
+        bisect.insort(device.kept, kept, key=lambda kept: (kept.at_us, kept.number))
+        if kept.verdict != Verdict.OK:
+            return kept.verdict, []
+        after_us = max(device.settled_us, device.base.last_us) if settings.repairs_late else device.state.last_us
+        if at_us <= after_us:
+            kept.verdict = Verdict.CONFLICTING if same_time or at_us == after_us else Verdict.LATE
+            return kept.verdict, []
+        kept.folded = True
+        if at_us > device.state.last_us:
+            kept.verdict, events = self._fold(device.state, fix)
+            device.told += events
+            return kept.verdict, events
+        events = self._fold_again(device)
+        return kept.verdict, events
+
+    def _own_verdict(self, fix: Position) -> Verdict:
+        """By the fix alone."""
         if fix.satellites == 0 or (fix.latitude_deg == 0 and fix.longitude_deg == 0):
-            return Verdict.NO_FIX, []
+            return Verdict.NO_FIX
         if not (abs(fix.latitude_deg) <= 90 and abs(fix.longitude_deg) <= 180):
-            return Verdict.OUT_OF_RANGE, []
-        if not math.isnan(fix.speed_mps) and not 0 <= fix.speed_mps <= settings.highest_speed_mps:
-            return Verdict.OUT_OF_RANGE, []
+            return Verdict.OUT_OF_RANGE
+        if not math.isnan(fix.speed_mps) and not 0 <= fix.speed_mps <= self.settings.highest_speed_mps:
+            return Verdict.OUT_OF_RANGE
         if not math.isnan(fix.heading_deg) and not 0 <= fix.heading_deg <= 360:
-            return Verdict.OUT_OF_RANGE, []
-        if fix.accuracy_m > settings.imprecise_m:
-            return Verdict.IMPRECISE, []
-        if device.counted is None:
-            device.counted = fix
-            for key, fence in self._fences_near(device, fix):
-                device.presences[key] = NaivePresence(fence.holds(fix.latitude_deg, fix.longitude_deg))
+            return Verdict.OUT_OF_RANGE
+        return Verdict.IMPRECISE if fix.accuracy_m > self.settings.imprecise_m else Verdict.OK
+
+    def _forget_oldest(self, device: NaiveDevice) -> None:
+        oldest = device.kept.pop(0)
+        if oldest.folded:
+            self._fold(device.base, oldest.fix)
+            device.told = [event for event in device.told if event.confirmed_at_us > oldest.at_us]
+
+    def _fold_again(self, device: NaiveDevice) -> list[CoreEvent]:
+        """Everything from the base on, in order; the difference to what was told."""
+        device.state = device.base.copy()
+        true: list[CoreEvent] = []
+        for kept in device.kept:
+            if kept.folded:
+                kept.verdict, events = self._fold(device.state, kept.fix)
+                true += events
+        known = {meaning(event): event for event in device.told}
+        now = {meaning(event): event for event in true}
+        withdrawn = [event for what, event in known.items() if what not in now]
+        news = [event._replace(cause=Cause.LATE_DATA) for what, event in now.items() if what not in known]
+        device.told = [*(event for what, event in known.items() if what in now), *news]
+        gone = [event._replace(cause=Cause.LATE_DATA, standing=Standing.WITHDRAWN) for event in withdrawn]
+        return gone + news
+
+    def _fold(self, state: NaiveState, fix: Position) -> tuple[Verdict, list[CoreEvent]]:
+        """One fix, not older than any that the state knows."""
+        if state.counted is None:
+            state.counted = fix
+            for key, fence in self._fences_near(state, fix):
+                state.presences[key] = NaivePresence(fence.holds(fix.latitude_deg, fix.longitude_deg))
             return Verdict.OK, []
-        if at_us < device.counted.observed_at_us:
-            return Verdict.LATE, []
-        before: Position | None = device.counted
-        if not self._reachable(device.counted, fix):
-            if device.suspect is None or not self._reachable(device.suspect, fix):
-                device.suspect = fix
+        if fix.observed_at_us == state.last_us:
+            return Verdict.CONFLICTING, []
+        before: Position | None = state.counted
+        if not self._reachable(state.counted, fix):
+            if state.suspect is None or not self._reachable(state.suspect, fix):
+                state.suspect = fix
                 return Verdict.IMPLAUSIBLE_JUMP, []
             before = None
-        device.suspect = None
-        device.counted = fix
-        near = self._fences_near(device, fix)
-        events = [event for _, fence in near for event in self._observe(device, fence, before, fix)]
+        state.suspect = None
+        state.counted = fix
+        near = self._fences_near(state, fix)
+        events = [event for _, fence in near for event in self._observe(state, fence, before, fix)]
         events.sort(key=lambda event: (event.kind == EventKind.GEOFENCE_ENTERED, event.subject_id))
         return Verdict.OK, events
 
@@ -399,17 +524,18 @@ class NaiveEngine:
         allowed_m += self.settings.jump_slack_m + (max(0, fix.accuracy_m))
         return metres(before.latitude_deg, before.longitude_deg, fix.latitude_deg, fix.longitude_deg) <= allowed_m
 
-    def _fences_near(self, device: NaiveDevice, fix: Position) -> list[tuple[tuple[str, str], NaiveFence]]:
+    def _fences_near(self, state: NaiveState, fix: Position) -> list[tuple[tuple[str, str], NaiveFence]]:
         """Fences of the device's tenant that may hold the fix, and those it was near before: for all others it was out
         and is out. Without this the oracle would take a second for a hundred fixes among ten thousand fences.
         """
-        if device.identity is None:
+        identity = self.devices[fix.device].identity
+        if identity is None:
             return []
         if self._index is None:
             self._indexed = list(self.fences)
             self._index = shapely.STRtree([self.fences[key].envelope() for key in self._indexed])
         near = [self._indexed[at] for at in self._index.query(shapely.Point(fix.longitude_deg, fix.latitude_deg))]
-        keys = sorted(key for key in {*near, *device.presences} if key[0] == device.identity.tenant)
+        keys = sorted(key for key in {*near, *state.presences} if key[0] == identity.tenant)
         return [(key, self.fences[key]) for key in keys]
 
     def _speaks_out(self, fence: NaiveFence, fix: Position) -> bool:
@@ -419,15 +545,13 @@ class NaiveEngine:
             return True
         return fence.metres_outside(fix.latitude_deg, fix.longitude_deg) - doubt_m > rule.exit_margin_m
 
-    def _observe(
-        self, device: NaiveDevice, fence: NaiveFence, before: Position | None, fix: Position
-    ) -> list[CoreEvent]:
+    def _observe(self, state: NaiveState, fence: NaiveFence, before: Position | None, fix: Position) -> list[CoreEvent]:
         rule = fence.definition.crossing
         key = (fence.definition.tenant, fence.definition.fence_id)
-        presence = device.presences.setdefault(key, NaivePresence(inside=False))
+        presence = state.presences.setdefault(key, NaivePresence(inside=False))
         holds = fence.holds(fix.latitude_deg, fix.longitude_deg)
         if not holds and not presence.inside and not presence.against:
-            del device.presences[key]
+            del state.presences[key]
             return []
         if holds != presence.inside and presence.crossing is None:
             here = (fix.observed_at_us, fix.latitude_deg, fix.longitude_deg)
@@ -435,7 +559,7 @@ class NaiveEngine:
         if not holds and not self._speaks_out(fence, fix):
             return []
         if holds == presence.inside:
-            device.presences[key] = NaivePresence(presence.inside)
+            state.presences[key] = NaivePresence(presence.inside)
             return []
         if presence.against == 0:
             presence.since_us = fix.observed_at_us
@@ -445,7 +569,7 @@ class NaiveEngine:
         lasted = rule.confirm_after_us is not None and presence.against > 1 and waited_us >= rule.confirm_after_us
         if presence.against < needed and not lasted:
             return []
-        device.presences[key] = NaivePresence(holds)
+        state.presences[key] = NaivePresence(holds)
         kind = EventKind.GEOFENCE_ENTERED if holds else EventKind.GEOFENCE_EXITED
         return [self._crossed(kind, fix.device, fence, fix, presence.crossing, Cause.MOVEMENT)]
 
@@ -482,7 +606,7 @@ class NaiveEngine:
         return identity.tenant, identity.device_id
 
     def _place(self, number: int) -> dict[str, float]:
-        fix = self.devices[number].counted
+        fix = self.devices[number].state.counted
         return {
             "latitude_deg": NAN if fix is None else fix.latitude_deg,
             "longitude_deg": NAN if fix is None else fix.longitude_deg,

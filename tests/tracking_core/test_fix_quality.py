@@ -102,23 +102,63 @@ def test_late_and_stale() -> None:
     engine = Engine(EngineSettings())
     assert verdicts(at(day_s), engine=engine, now_us=NOW_US + 24 * HOUR_US) == [OK]
     assert verdicts(at(5), at(0), at(-1), at(-1), at(0), engine=engine) == [
-        LATE,
-        LATE,
+        OK,
+        OK,
         Verdict.STALE,
         Verdict.DUPLICATE,
         Verdict.DUPLICATE,
     ]
-    # A late fix moves nothing.
+    # A late fix does not move the device back.
     assert engine.latest().observed_at_us.tolist() == [START_US + day_s * SECOND_US]
 
 
-def test_the_same_time_with_other_content_is_kept_aside() -> None:
-    assert verdicts(at(0), at(0, 5), at(0, 5), at(0)) == [
-        OK,
-        Verdict.CONFLICTING,
-        Verdict.DUPLICATE,
-        Verdict.DUPLICATE,
-    ]
+def test_without_repairs_a_late_fix_changes_nothing() -> None:
+    engine = Engine(EngineSettings(repairs_late=False))
+    result = step(at(10), at(5), at(10, 5), at(5), at(5, 5), at(20), engine=engine)
+    expected = [OK, LATE, Verdict.CONFLICTING, Verdict.DUPLICATE, Verdict.CONFLICTING, OK]
+    assert result.position_verdicts.tolist() == expected
+    assert len(result.verdict_changes.device) == 0
+    assert result.live.observed_at_us.tolist() == [START_US + 20 * SECOND_US]
+
+
+def test_of_two_fixes_with_one_time_the_same_one_counts_whichever_came_first() -> None:
+    one, other = at(0), at(0, 5)
+    there, back = step(one, other, other, one), step(other, one, one, other)
+    repeated = [Verdict.DUPLICATE, Verdict.DUPLICATE]
+    assert {tuple(result.position_verdicts.tolist()) for result in (there, back)} == {
+        (OK, Verdict.CONFLICTING, *repeated),
+        (OK, OK, *repeated),
+    }
+    (changed,) = (result.verdict_changes for result in (there, back) if len(result.verdict_changes.device))
+    assert (changed.before.tolist(), changed.after.tolist()) == ([OK], [Verdict.CONFLICTING])
+    assert there.live.latitude_deg.tolist() == back.live.latitude_deg.tolist() != changed.latitude_deg.tolist()
+
+
+def test_a_fix_without_a_place_does_not_contradict_one_with() -> None:
+    assert verdicts(at(0, satellites=0), at(0, 5)) == [Verdict.NO_FIX, OK]
+    assert verdicts(at(0), at(0, 5, accuracy_m=5000.0)) == [OK, Verdict.IMPRECISE]
+
+
+def test_an_earlier_neighbour_changes_verdicts() -> None:
+    engine = Engine(EngineSettings())
+    assert verdicts(at(0, 50_000), at(10), at(20, 100), engine=engine) == [OK, JUMP, OK]
+    # Where it really was before: now the far one is the jump.
+    result = step(at(-10), engine=engine)
+    assert result.position_verdicts.tolist() == [OK]
+    assert result.verdict_changes.device.tolist() == [0, 0]
+    assert result.verdict_changes.observed_at_us.tolist() == [START_US, START_US + 10 * SECOND_US]
+    assert result.verdict_changes.before.tolist() == [OK, JUMP]
+    assert result.verdict_changes.after.tolist() == [JUMP, OK]
+
+
+def test_the_newest_fix_may_turn_out_to_be_wrong() -> None:
+    engine = Engine(EngineSettings())
+    assert verdicts(at(20, 50_000), engine=engine) == [OK]
+    result = step(at(10), engine=engine)
+    assert result.position_verdicts.tolist() == [OK]
+    assert result.verdict_changes.after.tolist() == [JUMP]
+    assert result.live.observed_at_us.tolist() == [START_US + 10 * SECOND_US]
+    assert engine.latest().latitude_deg.tolist() == [50.0]
 
 
 def test_one_bad_fix_costs_one_fix() -> None:
@@ -175,10 +215,11 @@ def test_fixes_that_do_not_count_keep_what_they_measured() -> None:
 def test_live_positions_are_the_newest_that_count() -> None:
     rows = [at(0), at(10, 100), at(20, 50_000), Position(3, START_US, 1.0, 1.0, accuracy_m=4.0), at(5)]
     live = step(*rows).live
-    assert live.device.tolist() == [0, 3]
-    assert live.observed_at_us.tolist() == [START_US + 10 * SECOND_US, START_US]
-    np.testing.assert_allclose(live.speed_mps, [10.0, NAN], rtol=5e-3)
-    np.testing.assert_allclose(live.accuracy_m, [NAN, 4.0])
+    # The last is late: it tells how fast the device was, not where it is.
+    assert live.device.tolist() == [3, 0]
+    assert live.observed_at_us.tolist() == [START_US, START_US + 10 * SECOND_US]
+    np.testing.assert_allclose(live.speed_mps, [NAN, 20.0], rtol=5e-3)
+    np.testing.assert_allclose(live.accuracy_m, [4.0, NAN])
     assert len(step(at(0, satellites=0)).live.device) == 0
 
 
@@ -208,14 +249,14 @@ def test_the_log_s_clock_never_runs_back() -> None:
 
 
 def test_columns_of_any_layout_are_let_in() -> None:
-    rows = columns_of([at(0), at(0, 5), at(10), at(10, 5)])
+    rows = columns_of([at(0), at(0), at(10), at(10)])
     strided = np.repeat(rows.positions.observed_at_us, 2)[::2]
     unaligned = np.frombuffer(b"\0" + rows.positions.latitude_deg.tobytes(), np.uint8)[1:].view(np.float64)
     assert not strided.flags.c_contiguous
     assert not unaligned.flags.aligned
     positions = rows.positions._replace(observed_at_us=strided, latitude_deg=unaligned)
     result = Engine(EngineSettings()).step(rows._replace(positions=positions), NOW_US)
-    assert result.position_verdicts.tolist() == [OK, Verdict.CONFLICTING, OK, Verdict.CONFLICTING]
+    assert result.position_verdicts.tolist() == [OK, Verdict.DUPLICATE, OK, Verdict.DUPLICATE]
 
 
 def test_columns_of_unequal_length_are_refused() -> None:

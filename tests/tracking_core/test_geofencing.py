@@ -11,7 +11,7 @@ from geofence.definition import CircleShape, CrossingRule, FenceDefinition, Mult
 from tests.tracking_core.readings import MINUTE_US, NAN, START_US, Position, columns_of
 from tracking_core.definitions import DeleteFence, DeviceIdentity, PutFence
 from tracking_core.engine import Engine
-from tracking_core.events import Cause, CoreEvent, EventKind
+from tracking_core.events import Cause, CoreEvent, EventKind, Standing
 from tracking_core.settings import EngineSettings
 
 IN, OUT = EventKind.GEOFENCE_ENTERED, EventKind.GEOFENCE_EXITED
@@ -37,6 +37,10 @@ class Drive:
 
     def put(self, fence: FenceDefinition) -> list[tuple[EventKind, str]]:
         return named(self.engine.define(PutFence(fence), NOW_US).events)
+
+    def late(self, minute: float, longitude_deg: float, **rest) -> tuple[CoreEvent, ...]:
+        fix = Position(0, START_US + int(minute * MINUTE_US), 0.5, longitude_deg, **rest)
+        return self.engine.step(columns_of([fix]), NOW_US).events
 
     def to(self, longitude_deg: float, latitude_deg: float = 0.5, device: int = 0, **rest) -> tuple[CoreEvent, ...]:
         self.minute += 1
@@ -138,10 +142,8 @@ def test_a_device_never_announced_has_no_events() -> None:
 def test_fixes_that_do_not_count_cross_nothing() -> None:
     drive = Drive(box(0.0, 0.0, 5.0, 1.0))
     drive.to(-0.01)
-    # A jump, a poor fix, a late one.
+    # A jump, a poor fix.
     assert drive.to(4.0) == drive.to(0.01, accuracy_m=5000.0) == ()
-    drive.minute -= 3
-    assert drive.to(0.01, speed_mps=1.0) == ()
     assert drive.engine.inside(0) == []
 
 
@@ -237,3 +239,74 @@ def test_nan_crosses_nothing() -> None:
     drive.to(0.01)
     assert drive.to(NAN) == drive.to(0.01, latitude_deg=NAN) == ()
     assert drive.engine.inside(0) == ["yard"]
+
+
+def test_a_late_fix_says_better_when_it_was() -> None:
+    drive = Drive(YARD)
+    drive.to(-0.03)
+    drive.minute = 9
+    (told,) = drive.to(0.01)
+    assert (told.standing, told.revision, told.amends_event_id) == (Standing.TOLD, 0, "")
+    (amended,) = drive.late(8, -0.01)
+    assert (amended.standing, amended.cause, amended.revision) == (Standing.AMENDED, Cause.LATE_DATA, 1)
+    assert amended.observed_at_us == START_US + 9 * MINUTE_US
+    assert amended.told_at_us == told.observed_at_us
+    assert amended.amends_event_id == told.event_id != amended.event_id
+    # One that changes nothing says nothing.
+    assert drive.late(5, -0.02) == ()
+    (again,) = drive.late(9, 0.005)
+    assert (again.revision, again.amends_event_id) == (2, told.event_id)
+
+
+def test_a_visit_that_was_two() -> None:
+    drive = Drive(YARD)
+    drive.to(-0.01)
+    (entered,) = drive.to(0.01)
+    drive.minute = 9
+    drive.to(0.02)
+    drive.late(4, -0.01)
+    left, back = drive.late(5, -0.01)
+    assert [(event.kind, event.standing, event.revision) for event in (left, back)] == [
+        (OUT, Standing.TOLD, 0),
+        (IN, Standing.TOLD, 0),
+    ]
+    assert left.observed_at_us == START_US + 3 * MINUTE_US
+    assert back.event_id != entered.event_id
+
+
+def test_a_visit_that_was_none_and_one_after_all() -> None:
+    drive = Drive(box(0.0, 0.0, 0.05, 1.0, crossing=CrossingRule(enter_fixes=2)))
+    drive.to(-0.01)
+    drive.minute = 4
+    drive.to(0.001)
+    drive.minute = 9
+    (entered,) = drive.to(0.001)
+    # It was outside in between: each time it was one fix only.
+    (withdrawn,) = drive.late(7, -0.01)
+    assert (withdrawn.standing, withdrawn.revision) == (Standing.WITHDRAWN, 1)
+    assert withdrawn.amends_event_id == entered.event_id
+    assert drive.engine.inside(0) == []
+    # It was there before.
+    (after_all,) = drive.late(6, 0.001)
+    assert (after_all.standing, after_all.revision) == (Standing.AMENDED, 2)
+    assert (after_all.observed_at_us, after_all.amends_event_id) == (entered.observed_at_us, entered.event_id)
+    (left,) = drive.late(8, -0.01)
+    assert left.kind == OUT
+    assert drive.engine.inside(0) == []
+
+
+def test_what_was_told_before_an_edit_stays_told() -> None:
+    drive = Drive(YARD)
+    drive.to(-0.03)
+    drive.minute = 9
+    drive.to(0.01)
+    drive.put(box(2.0, 0.0, 3.0, 1.0, "far-away"))
+    assert drive.late(8, -0.01) == ()
+    drive.minute = 19
+    assert drive.to(0.02) == ()
+    # Since the edit it goes on as before.
+    drive.late(12, -0.01)
+    assert [event.kind for event in drive.late(13, -0.01)] == [OUT, IN]
+    # An edit of another tenant is none of its business.
+    drive.put(box(2.0, 0.0, 3.0, 1.0, "far-away", tenant="u"))
+    assert [event.standing for event in drive.late(14, -0.02)] == [Standing.AMENDED]

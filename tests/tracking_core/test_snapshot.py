@@ -12,10 +12,12 @@ import pytest
 
 from geofence.definition import CircleShape, CorridorShape, CrossingRule, FenceDefinition, MultiPolygonShape
 from tests.tracking_core.readings import SECOND_US, START_US, Position, Sample, TagRead, columns_of
+from tracking_core.columns import Readings
 from tracking_core.definitions import DeviceIdentity, PutFence, PutLimit, PutRoute, Route, RouteStop, SensorLimit
 from tracking_core.engine import Engine
 from tracking_core.settings import EngineSettings
 from tracking_core.snapshot import SnapshotError
+from tracking_core.verdicts import Verdict
 
 SETTINGS = EngineSettings(partitions=2, partition=1)
 
@@ -69,7 +71,8 @@ def test_an_empty_engine_comes_back() -> None:
     [
         (lambda s: s[:10], "at least"),
         (lambda s: b"NOPE" + s[4:], "begins with"),
-        (lambda s: s[:4] + struct.pack("<I", 99) + s[8:], "version 99, this engine reads version 1"),
+        (lambda s: s[:4] + struct.pack("<I", 99) + s[8:], "version 99, this engine reads version 2"),
+        (lambda s: s[:4] + struct.pack("<I", 1) + s[8:], "version 1, this engine reads version 2"),
         (lambda s: s[:-1], "torn"),
         (lambda s: s[:-1] + bytes([s[-1] ^ 1]), "torn"),
         (lambda s: s + b"\0", "torn"),
@@ -94,3 +97,43 @@ def test_smaller_rings_keep_the_newest() -> None:
     fixes = [Position(3, START_US + n * SECOND_US, 0.5 + n * 1e-4, 0.5 + n * 1e-4) for n in (61, 62, 69)]
     # The last eight of seventy: 62 to 69.
     assert restored.step(columns_of(fixes), START_US).position_verdicts.tolist() == [8, 2, 2]
+
+
+def drive(first: int, end: int) -> Readings:
+    """Device 3 goes north, a fix a second, and out of the fences of `lived` half way."""
+    return columns_of([Position(3, START_US + n * SECOND_US, 0.5 + n * 1e-3, 0.5) for n in range(first, end)])
+
+
+def test_repairs_begin_where_a_snapshot_without_them_was_taken() -> None:
+    bare = EngineSettings(partitions=2, partition=1, repairs_late=False)
+    before = Engine(bare)
+    before.step(drive(0, 10), START_US)
+    repairing = Engine.restore(before.snapshot(), SETTINGS)
+    repairing.step(drive(12, 14), START_US)
+    # Behind the snapshot it is put where it belongs, and knows from where the device came; before it, it is late.
+    result = repairing.step(drive(10, 12), START_US)
+    assert result.position_verdicts.tolist() == [Verdict.OK, Verdict.OK]
+    np.testing.assert_allclose(result.speed_mps, [111.2, 111.2], rtol=1e-2)
+    early = columns_of([Position(3, START_US + 5 * SECOND_US + 1, 0.5, 0.5)])
+    assert repairing.step(early, START_US).position_verdicts.tolist() == [Verdict.LATE]
+    # And back: what is repaired no more is late.
+    again = Engine.restore(repairing.snapshot(), bare)
+    assert again.latest().observed_at_us.tolist() == [START_US + 13 * SECOND_US]
+    assert again.step(drive(13, 14), START_US).position_verdicts.tolist() == [Verdict.DUPLICATE]
+    between = columns_of([Position(3, START_US + 12 * SECOND_US + 1, 0.512, 0.5)])
+    assert again.step(between, START_US).position_verdicts.tolist() == [Verdict.LATE]
+
+
+def test_smaller_rings_let_go_of_their_oldest_in_order() -> None:
+    wide, narrow = (EngineSettings(partitions=2, partition=1, kept_fixes=kept) for kept in (64, 4))
+    engine, always_narrow = Engine(wide), Engine(narrow)
+    for each in (engine, always_narrow):
+        each.announce([DeviceIdentity(3, "t", "d3")])
+        each.define(PutFence(FenceDefinition("t", "f", "F", CircleShape(0.5, 0.52, 1000.0))), START_US)
+        each.step(drive(0, 40), START_US)
+    restored = Engine.restore(engine.snapshot(), narrow)
+    late = columns_of([Position(3, START_US + 38 * SECOND_US + 1, 0.538, 0.5001), Position(3, START_US, 0.6, 0.5)])
+    ours, theirs = (each.step(late, START_US) for each in (restored, always_narrow))
+    assert ours.position_verdicts.tolist() == theirs.position_verdicts.tolist() == [Verdict.OK, Verdict.STALE]
+    assert ours.events == theirs.events
+    assert restored.snapshot() == always_narrow.snapshot()

@@ -70,8 +70,8 @@ export class AlertFeed {
 
   private makeRow(event: TrackingEvent): HTMLElement {
     const time = new Date(event.observedAtUs / 1000);
-    const notes = [event.assumed ? "assumed" : "", event.revision > 0 ? "corrected" : "", event.cause === "late_data" ? "late data" : "", event.cause === "definition" ? "fence edited" : ""].filter((note) => note !== "");
-    return h("li", { "data-testid": "alert-item", "data-event-id": event.eventId, "data-kind": event.kind, "data-device-id": event.deviceId },
+    const notes = [event.assumed ? "assumed" : "", event.standing !== "told" ? event.standing : "", event.cause === "late_data" ? "late data" : "", event.cause === "definition" ? "fence edited" : ""].filter((note) => note !== "");
+    return h("li", { class: event.standing, "data-testid": "alert-item", "data-event-id": event.eventId, "data-kind": event.kind, "data-device-id": event.deviceId },
       h("button", { type: "button", class: `event ${event.severity}`, onclick: () => this.visit(event) },
         h("i", { class: "mark", title: event.severity === "none" ? "event" : event.severity }),
         h("span", { class: "what" }, h("b", { class: "name" }, nameOf(this.store.get(), event.deviceNumber)), " ", describe(event),

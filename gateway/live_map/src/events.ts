@@ -2,6 +2,8 @@
 import { timeUs } from "./time";
 
 export type Severity = "none" | "info" | "warning" | "critical";
+/** As told first; corrected; or taken back: it did not happen. */
+export type Standing = "told" | "amended" | "withdrawn";
 
 export interface TrackingEventJson {
   readonly event_id: string;
@@ -11,6 +13,8 @@ export interface TrackingEventJson {
   readonly confirmed_at?: string | null;
   readonly cause?: string;
   readonly revision?: number;
+  readonly standing?: string;
+  readonly amends_event_id?: string;
   readonly assumed?: boolean;
   readonly severity?: string;
   readonly latitude_deg?: number | null;
@@ -27,6 +31,9 @@ export interface TrackingEvent {
   readonly observedAtUs: number;
   readonly cause: string;
   readonly revision: number;
+  readonly standing: Standing;
+  /** The id under which the event was first told: the same through all its revisions. */
+  readonly firstId: string;
   readonly assumed: boolean;
   readonly severity: Severity;
   readonly alert: boolean;
@@ -37,6 +44,7 @@ export interface TrackingEvent {
 }
 
 const SEVERITIES: readonly string[] = ["none", "info", "warning", "critical"];
+const STANDINGS: readonly string[] = ["told", "amended", "withdrawn"];
 
 export function readEvent(json: TrackingEventJson, alert = json.alert ?? false): TrackingEvent {
   return {
@@ -46,6 +54,8 @@ export function readEvent(json: TrackingEventJson, alert = json.alert ?? false):
     observedAtUs: timeUs(json.observed_at),
     cause: json.cause ?? "",
     revision: json.revision ?? 0,
+    standing: (STANDINGS.includes(json.standing ?? "") ? json.standing : "told") as Standing,
+    firstId: json.amends_event_id || json.event_id,
     assumed: json.assumed ?? false,
     severity: (SEVERITIES.includes(json.severity ?? "") ? json.severity : "none") as Severity,
     alert,
@@ -59,13 +69,22 @@ export function readEvent(json: TrackingEventJson, alert = json.alert ?? false):
 /** The feed keeps this many alerts, and as many other events; older ones are in the history. */
 export const FEED_LIMIT = 500;
 
-/** `feed` with `arrived` in it: each id once, newest first by device time, bounded. Plain events never push an alert out. */
+/**
+ * `feed` with `arrived` in it: of each event its last revision, newest first by device time, bounded. Plain events never
+ * push an alert out.
+ */
 export function mergeEvents(feed: readonly TrackingEvent[], arrived: readonly TrackingEvent[]): readonly TrackingEvent[] {
-  const known = new Set(feed.map((event) => event.eventId));
-  const fresh = arrived.filter((event) => !known.has(event.eventId) && known.add(event.eventId));
-  if (fresh.length === 0) return feed;
+  const newest = new Map(feed.map((event) => [event.firstId, event]));
+  let fresh = false;
+  for (const event of arrived) {
+    const known = newest.get(event.firstId);
+    if (known !== undefined && known.revision >= event.revision) continue;
+    newest.set(event.firstId, event);
+    fresh = true;
+  }
+  if (!fresh) return feed;
   const room = { alerts: FEED_LIMIT, others: FEED_LIMIT };
-  return [...fresh, ...feed]
+  return [...newest.values()]
     .sort((a, b) => b.observedAtUs - a.observedAtUs)
     .filter((event) => (event.alert ? room.alerts-- : room.others--) > 0);
 }

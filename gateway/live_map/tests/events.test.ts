@@ -22,6 +22,18 @@ test("is bounded, and plain events do not push alerts out", () => {
   expect(feed.some((each) => each.eventId === "1000")).toBe(false);
 });
 
+test("of an event its last revision stands, whichever came first", () => {
+  const first = event(1);
+  const moved = readEvent(json(5, { event_id: "1b", amends_event_id: "1", revision: 1, standing: "amended" }));
+  const gone = readEvent(json(5, { event_id: "1c", amends_event_id: "1", revision: 2, standing: "withdrawn" }));
+  for (const order of [[first, moved, gone], [gone, first, moved]]) {
+    const feed = order.reduce((known: readonly ReturnType<typeof readEvent>[], each) => mergeEvents(known, [each]), []);
+    expect(feed).toEqual([gone]);
+  }
+  expect(first.standing).toBe("told");
+  expect(mergeEvents([gone, event(3)], [event(4)]).map((each) => each.eventId)).toEqual(["1c", "4", "3"]);
+});
+
 test("microseconds are kept", () => {
   expect(readEvent(json(1, { observed_at: "2022-01-03T00:00:00.000001Z" })).observedAtUs).toBe(1_641_168_000_000_001);
   expect(readEvent(json(1, { observed_at: "2022-01-03T00:00:00Z" })).observedAtUs).toBe(1_641_168_000_000_000);

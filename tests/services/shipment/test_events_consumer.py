@@ -71,6 +71,21 @@ def crossing(number: int, stop_id: str, at_us: int, *, entered: bool) -> bytes:
     return event.SerializeToString()
 
 
+def withdrawn(told: bytes) -> bytes:
+    event = pb.TrackingEvent.FromString(told)
+    event.MergeFrom(
+        pb.TrackingEvent(
+            event_id=f"{int(event.event_id, 16) + 1000:032x}",
+            amends_event_id=event.event_id,
+            revision=1,
+            told_at_us=event.observed_at_us,
+            standing=pb.STANDING_WITHDRAWN,
+            cause=pb.CAUSE_LATE_DATA,
+        )
+    )
+    return event.SerializeToString()
+
+
 STORY = [
     crossing(1, "utrecht", 10, entered=False),
     crossing(2, "arnhem", 20, entered=True),
@@ -117,6 +132,24 @@ async def inbox(engine: AsyncEngine) -> int:
 
 def reader(client: redis.Redis, ports: Ports) -> EventConsumer:
     return events_consumer(client, ports, ShipmentSettings())
+
+
+async def test_a_delivery_that_is_withdrawn_is_none(client: redis.Redis, engine: AsyncEngine, ports: Ports) -> None:
+    async with running(reader(client, ports)):
+        await publish(client, *STORY)
+        await until(lambda: idle(client))
+        assert (await present(ports)).status == "delivered"
+        await publish(client, withdrawn(STORY[-1]))
+        await until(lambda: idle(client))
+        assert (await present(ports)).status == "in_transit"
+        async with read(engine) as connection:
+            outbox = (await connection.execute(sa.select(tables.definition_outbox.c.action))).scalars().all()
+        # Its fences were to be removed; it needs them again.
+        assert outbox == ["put"]
+        await publish(client, crossing(5, "zwolle", 50, entered=True))
+        await until(lambda: idle(client))
+    shipment = await present(ports)
+    assert (shipment.status, shipment.ended_at_us) == ("delivered", 50)
 
 
 async def test_a_journey_told_twice(client: redis.Redis, engine: AsyncEngine, ports: Ports) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from services.shipment import lifecycle
 from services.shipment.events import Event, FenceCrossed
 from services.shipment.lifecycle import MAX_CROSSINGS, MAX_EXCEPTIONS, MAX_SIGHTINGS
-from services.shipment.model import Shipment, ShipmentEnded, Sighting, Status, Stop
+from services.shipment.model import CORRECTION_GRACE_US, Shipment, ShipmentEnded, Sighting, Status, Stop
 from tests.services.shipment.examples import (
     EPC,
     OTHER_EPC,
@@ -50,8 +50,8 @@ def test_the_usual_way() -> None:
         (entered("arnhem", 30), Status.AT_STOP, ("status at_stop", "arrived arnhem")),
         (exited("arnhem", 40), Status.IN_TRANSIT, ("status in_transit", "departed arnhem")),
         (entered("zwolle", 50), Status.DELIVERED, ("status delivered", "arrived zwolle")),
-        (exited("zwolle", 60), Status.DELIVERED, ()),
-        (entered("arnhem", 70), Status.DELIVERED, ()),
+        (exited("zwolle", 60), Status.DELIVERED, ("crossing noted",)),
+        (entered("arnhem", 51 + CORRECTION_GRACE_US), Status.DELIVERED, ()),
     ]
     now = shipment()
     for event, status, changes in story:
@@ -156,6 +156,25 @@ def last_seen(events: Sequence[Event], epc: bytes = EPC) -> Sighting | None:
     return next(unit for unit in after(events).handling_units if unit.epc == epc).last_sighting
 
 
+def test_an_arrival_that_is_withdrawn_was_none() -> None:
+    now = after([exited("utrecht", 1), entered("zwolle", 5), entered("arnhem", 7)])
+    assert (now.status, now.ended_at_us) == (Status.DELIVERED, 5)
+    now, changes = lifecycle.apply(now, entered("zwolle", 5, revision=1, withdrawn=True, told_at_us=5))
+    # What was noted after the end counts now.
+    assert (now.status, now.ended_at_us) == (Status.AT_STOP, None)
+    assert changes == ("status at_stop", "arrived arnhem", "arrived zwolle")
+    assert stop_of(now, "zwolle").arrived_at_us is None
+    again = after([entered("zwolle", 5, revision=2, told_at_us=5)], now)
+    assert (again.status, again.ended_at_us) == (Status.DELIVERED, 5)
+
+
+def test_an_arrival_that_is_amended_is_at_another_time() -> None:
+    told, amended = entered("zwolle", 5), entered("zwolle", 8, revision=1, told_at_us=5)
+    for order in ([told, amended], [amended, told], [told, amended, told, amended]):
+        now = after([exited("utrecht", 1), *order])
+        assert (now.status, now.ended_at_us) == (Status.DELIVERED, 8)
+
+
 def test_tags_come_and_go() -> None:
     assert last_seen([]) is None
     assert last_seen([arrived(1)]) == Sighting(1, False, READER)
@@ -218,11 +237,15 @@ def test_what_is_remembered_is_bounded() -> None:
 
 
 TIMES = st.integers(0, 12)
+# Told, withdrawn, told again.
 CROSSINGS = st.builds(
-    lambda stop_id, at_us, into: entered(stop_id, at_us) if into else exited(stop_id, at_us),
+    lambda stop_id, at_us, into, revision: (entered if into else exited)(
+        stop_id, at_us, revision=revision, withdrawn=revision == 1, told_at_us=at_us if revision else None
+    ),
     st.sampled_from(["utrecht", "arnhem", "zwolle", "out", "customer", "back"]),
     TIMES,
     st.booleans(),
+    st.sampled_from([0, 0, 0, 1, 2]),
 )
 TAGS = st.builds(
     lambda at_us, reader, come: arrived(at_us, reader) if come else departed(at_us, reader),
@@ -264,9 +287,11 @@ RANK = {Status.PLANNED: 0, Status.IN_TRANSIT: 1, Status.AT_STOP: 1, Status.DELIV
 
 @settings(max_examples=300)
 @given(begun=PLANS, events=EVENTS)
-def test_no_event_moves_a_shipment_back(begun: Shipment, events: list[Event]) -> None:
+def test_no_event_but_a_correction_moves_a_shipment_back(begun: Shipment, events: list[Event]) -> None:
     now = begun
     for event in events:
+        if isinstance(event, FenceCrossed) and event.revision:
+            continue
         following, changes = lifecycle.apply(now, event)
         assert RANK[following.status] >= RANK[now.status]
         assert bool(changes) == (following != now)
@@ -282,7 +307,12 @@ def naive_status(events: Sequence[FenceCrossed], stop_ids: Sequence[str]) -> Sta
     under_way = False
     at: set[int] = set()
     seen: set[int] = set()
-    for event in sorted(events, key=lambda each: (each.observed_at_us, each.entered, each.fence_id)):
+    last = {}
+    for event in sorted(events, key=lambda each: each.revision):
+        last[event.observed_at_us, event.entered, event.fence_id] = event
+    for _, event in sorted(last.items()):
+        if event.withdrawn:
+            continue
         position = fences.get(event.fence_id)
         if position is None:
             continue

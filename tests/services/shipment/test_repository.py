@@ -20,7 +20,7 @@ from services.shipment import lifecycle, tables
 from services.shipment.commands import ListShipments, PageKey
 from services.shipment.concern import TAG_GRACE_US
 from services.shipment.events import Event
-from services.shipment.model import Shipment, ShipmentChanged, ShipmentId, Status
+from services.shipment.model import CORRECTION_GRACE_US, Shipment, ShipmentChanged, ShipmentId, Status
 from services.shipment.ports import DefinitionAction
 from services.shipment.repository import SqlStorage
 from services.shipment.rows import rows_of
@@ -115,7 +115,8 @@ async def test_a_whole_story_is_stored_change_by_change(storage: SqlStorage) -> 
     await add(storage, now)
     story: list[Event] = [
         exited("utrecht", 1), arrived(2, "a"), arrived(2, "b"), departed(3, "a"), opened(4), entered("arnhem", 5),
-        closed(4, 6), exited("arnhem", 7), opened(8), entered("arnhem", 9), entered("zwolle", 8),
+        closed(4, 6), exited("arnhem", 7), opened(8), entered("arnhem", 9),
+        entered("zwolle", 7), entered("zwolle", 7, revision=1, withdrawn=True, told_at_us=7), entered("zwolle", 8),
     ]  # fmt: skip
     for event in story:
         following = moved_by(now, event)
@@ -123,8 +124,8 @@ async def test_a_whole_story_is_stored_change_by_change(storage: SqlStorage) -> 
         now = following
         assert await get(storage) == now
     assert now.status is Status.DELIVERED
-    assert now.stops[1].departed_at_us == 7, "what came after delivery is gone from the database too"
-    assert len(now.crossings) == 4
+    assert now.stops[1].departed_at_us == 7, "what came after delivery does not count"
+    assert len(now.crossings) == 6, "unless the delivery should be withdrawn"
 
 
 async def test_a_stale_writer_is_refused_and_leaves_nothing(storage: SqlStorage) -> None:
@@ -166,7 +167,10 @@ async def test_events_find_the_shipments_they_concern(storage: SqlStorage) -> No
     delivered = moved_by(begun, entered("zwolle", 100))
     await save(storage, begun, delivered)
     assert await concerned(storage, exited("arnhem", 100)) == ["s-1"], "older news still counts"
-    assert await concerned(storage, exited("arnhem", 101)) == []
+    assert await concerned(storage, exited("arnhem", 100 + CORRECTION_GRACE_US)) == ["s-1"], "it may be withdrawn"
+    assert await concerned(storage, exited("arnhem", 101 + CORRECTION_GRACE_US)) == []
+    moved = exited("arnhem", 101 + CORRECTION_GRACE_US, revision=1, told_at_us=100)
+    assert await concerned(storage, moved) == ["s-1"]
     assert "s-1" in await concerned(storage, arrived(100 + TAG_GRACE_US))
     assert "s-1" not in await concerned(storage, arrived(101 + TAG_GRACE_US))
     assert await concerned(storage, closed(1, 200)) == ["s-1"]
@@ -191,7 +195,7 @@ async def test_events_asked_for_together_find_each_their_own(storage: SqlStorage
     expected = [
         (entered("utrecht", 1), ["s-1"]),
         (exited("", 40, fence_id="port"), ["s-3"]),
-        (exited("", 60, fence_id="port"), []),
+        (exited("", 51 + CORRECTION_GRACE_US, fence_id="port"), []),
         (exited("", 60, fence_id="port", device_id="d-2"), ["s-2"]),
         (exited("utrecht", 60, device_id="d-2"), []),
         (exited("", 60, fence_id="port", device_id="d-2", tenant="other"), ["s-2"]),

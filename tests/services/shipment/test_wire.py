@@ -35,8 +35,15 @@ TEMPERATURE = Quantity.QUANTITY_TEMPERATURE_CELSIUS
 @pytest.mark.parametrize(
     ("data", "expected"),
     [
-        (event(geofence_entered=pb.GeofenceEntered(fence_id="f")), FenceCrossed(*WHO, "f", entered=True)),
-        (event(geofence_exited=pb.GeofenceExited(fence_id="f")), FenceCrossed(*WHO, "f", entered=False)),
+        (event(geofence_entered=pb.GeofenceEntered(fence_id="f")), FenceCrossed(*WHO, "f", entered=True, revision=1)),
+        (
+            event(geofence_exited=pb.GeofenceExited(fence_id="f"), standing=pb.STANDING_AMENDED, told_at_us=4),
+            FenceCrossed(*WHO, "f", entered=False, revision=1, told_at_us=4),
+        ),
+        (
+            event(geofence_exited=pb.GeofenceExited(fence_id="f"), standing=pb.STANDING_WITHDRAWN, told_at_us=5),
+            FenceCrossed(*WHO, "f", entered=False, revision=1, withdrawn=True, told_at_us=5),
+        ),
         (event(geofence_entered=pb.GeofenceEntered(fence_id="f"), cause=pb.CAUSE_DEFINITION), None),
         (event(geofence_exited=pb.GeofenceExited(fence_id="f"), cause=pb.CAUSE_DEFINITION), None),
         (event(tag_arrived=pb.TagArrived(epc=b"x")), TagMoved(*WHO, b"x", arrived=True)),

@@ -16,6 +16,7 @@ from tracking_core.events import (
     ExcursionClosing,
     ExcursionOpening,
     FenceCrossing,
+    Standing,
     TagPresence,
 )
 
@@ -54,6 +55,22 @@ def test_every_kind_becomes_its_field_of_the_oneof(kind: EventKind):
         assert detail.fence_version == 4
 
 
+def test_a_correction_says_what_it_corrects():
+    first = core(EventKind.GEOFENCE_ENTERED)._replace(revision=0)
+    assert to_proto(first).standing == event_pb2.STANDING_TOLD
+    assert not to_proto(first).amends_event_id
+    assert not to_proto(first).HasField("told_at_us")
+    moved = first._replace(
+        revision=1, standing=Standing.AMENDED, observed_at_us=T0 - 9, first_observed_at_us=T0, told_at_us=T0
+    )
+    gone = moved._replace(revision=2, standing=Standing.WITHDRAWN, told_at_us=T0 - 9)
+    assert len({event.event_id for event in (first, moved, gone)}) == 3
+    for event, standing in ((moved, event_pb2.STANDING_AMENDED), (gone, event_pb2.STANDING_WITHDRAWN)):
+        assert to_proto(event).standing == standing
+        assert to_proto(event).amends_event_id == first.event_id
+    assert to_proto(moved).told_at_us == T0
+
+
 def test_severities():
     assert {kind.value for kind, severity in SEVERITY_OF.items() if severity == event_pb2.SEVERITY_WARNING} == {
         "excursion_opened"
@@ -68,6 +85,9 @@ def test_severities():
 def test_numbers_and_names_are_those_of_the_protos():
     assert {cause.name: cause.value for cause in Cause} == {
         name.removeprefix("CAUSE_"): number for name, number in event_pb2.Cause.items()
+    }
+    assert {standing.name: standing.value for standing in Standing} == {
+        name.removeprefix("STANDING_"): number for name, number in event_pb2.Standing.items()
     }
     oneof = event_pb2.TrackingEvent.DESCRIPTOR.oneofs_by_name["kind"]
     assert {kind.value for kind in EventKind} == {field.name for field in oneof.fields}

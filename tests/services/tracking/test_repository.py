@@ -17,7 +17,7 @@ from runtime.database import read
 from runtime.migrations import migrate
 from services.tracking.definition_repository import DefinitionRepository
 from services.tracking.directory import Directory
-from services.tracking.history_rows import Counters, Judged, rows_of
+from services.tracking.history_rows import Counters, Judged, rows_of, verdict_changes
 from services.tracking.model import Definition, DefinitionKind, Device, EventFilter, VersionConflict
 from services.tracking.repository import Flush, HistoryDivergedError, HistoryRepository
 from services.tracking.tables import metadata
@@ -34,7 +34,10 @@ from tests.services.tracking.build import (
     tags,
 )
 from tests.services.tracking.conftest import rows
+from tracking_core.step_result import VerdictChangeColumns
+from tracking_core.verdicts import Verdict
 
+CONFLICTING, JUMP = int(Verdict.CONFLICTING), int(Verdict.IMPLAUSIBLE_JUMP)
 DEVICES = [Device(0, "acme", "truck-1", "Truck 1"), Device(1, "bolt", "van", "Vän 🚐")]
 DIRECTORY = Directory(DEVICES)
 START, FIRST, SECOND_OFFSET = "0-0", "1700000000000-0", "1700000000001-0"
@@ -50,6 +53,7 @@ def flush_of(
     return Flush(
         moves=moves,
         readings=rows_of(batches, DIRECTORY, counters),
+        verdict_changes=verdict_changes(batches, DIRECTORY, counters),
         event_columns=("event_id", "tenant", "device_id", "device_number", "kind", "subject_id", "severity", "cause",
                        "revision", "assumed", "observed_at_us", "confirmed_at_us", "latitude_deg", "longitude_deg",
                        "body"),
@@ -109,6 +113,39 @@ async def test_every_kind_is_stored_as_received(engine: AsyncEngine):
         (bytes(range(12)), 3, -51.5),
         (b"\x00", 1, None),
     ]
+
+
+async def test_a_verdict_follows_what_came_late(engine: AsyncEngine):
+    """Of rows of one time the one at that place, with that verdict; also twice in one flush, and of rows in it."""
+    repository = HistoryRepository(engine)
+    await repository.offsets(1)
+    place = {"latitude_deg": 0.1 + 0.2, "longitude_deg": -179.99999999999997}
+    first = readings(positions(place, {}, {"observed_at_us": T0 + 1}))
+    await repository.write(
+        flush_of([judged(first, position_verdicts=[OK, CONFLICTING, OK])], {0: (START, FIRST)}, DEVICES)
+    )
+
+    def changes(*rows: tuple[int, float, float, int, int]) -> VerdictChangeColumns:
+        columns = ([0] * len(rows), *zip(*rows, strict=True))
+        return VerdictChangeColumns._make(
+            np.array(column, dtype) for column, dtype in zip(columns, ("u4", "i8", "f8", "f8", "u1", "u1"), strict=True)
+        )
+
+    late = judged(readings(positions({"observed_at_us": T0 - 1}, {"observed_at_us": T0 + 2})))
+    late = late._replace(
+        changes=changes(
+            (T0, *place.values(), OK, JUMP), (T0, 1.5, 2.5, CONFLICTING, OK), (T0, *place.values(), JUMP, CONFLICTING),
+            (T0 + 2, 1.5, 2.5, OK, JUMP),
+        )
+    )  # fmt: skip
+    await repository.write(flush_of([late], {0: (FIRST, SECOND_OFFSET)}))
+    stored = await rows(engine, "SELECT observed_at_us, latitude_deg, verdict FROM positions ORDER BY 1, 2")
+    assert stored == [
+        (T0 - 1, 1.5, OK), (T0, 0.1 + 0.2, CONFLICTING), (T0, 1.5, OK), (T0 + 1, 1.5, OK), (T0 + 2, 1.5, JUMP),
+    ]  # fmt: skip
+    accounts = await repository.accounts("acme")
+    assert accounts.verdicts == {OK: 3, CONFLICTING: 1, JUMP: 1}
+    assert accounts.counters["positions_read"] == sum(accounts.verdicts.values())
 
 
 async def test_accounts_add_up_over_repetitions_inside_and_across_flushes(engine: AsyncEngine):

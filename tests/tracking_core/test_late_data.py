@@ -1,0 +1,204 @@
+"""Order of arrival does not matter inside the horizon: shuffled, repeated, cut anywhere, stopped anywhere."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Sequence
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from tests.tracking_core import naive
+from tests.tracking_core.fleets import IDENTITIES, STEP_DEG, fences
+from tests.tracking_core.readings import HOUR_US, NAN, SECOND_US, START_US, Position, columns_of
+from tracking_core.definitions import PutFence
+from tracking_core.engine import Engine
+from tracking_core.events import CoreEvent, Standing
+from tracking_core.settings import EngineSettings
+from tracking_core.verdicts import Verdict
+
+NOW_US = START_US + HOUR_US
+KEPT = 64
+WIDE = EngineSettings(jump_slack_m=50.0, imprecise_m=100.0, kept_fixes=KEPT)
+NARROW = EngineSettings(jump_slack_m=50.0, imprecise_m=100.0, kept_fixes=4)
+
+Key = tuple[int, int, float, float]
+
+places = st.tuples(st.integers(0, 4), st.integers(0, 4))
+drawn_fences = st.lists(fences, min_size=1, max_size=5)
+
+
+@st.composite
+def drives(draw: st.DrawFn, longest: int) -> list[Position]:
+    """Fixes of two devices in the order of time: a walk over a grid of places, with what receivers do to it."""
+    fixes = []
+    for device in (0, 2):
+        at_s = 0
+        for x, y in draw(st.lists(places, max_size=longest)):
+            at_s += draw(st.sampled_from([0, 5, 10, 10, 10, 30]))
+            far_deg = draw(st.sampled_from([0.0] * 12 + [3.0]))
+            fixes.append(
+                Position(
+                    device,
+                    START_US + at_s * SECOND_US,
+                    y * STEP_DEG + 1e-3,
+                    x * STEP_DEG + 1e-3 + far_deg,
+                    accuracy_m=draw(st.sampled_from([NAN, NAN, 30.0, 90.0, 150.0])),
+                    satellites=draw(st.sampled_from([-1] * 9 + [0])),
+                )
+            )
+    return sorted(fixes, key=lambda fix: fix.observed_at_us)
+
+
+class Told:
+    """An engine, and everything that it has told."""
+
+    def __init__(self, rules: EngineSettings, drawn: Iterable = ()) -> None:
+        self.rules = rules
+        self.engine = Engine(rules)
+        self.engine.announce(IDENTITIES)
+        for version, fence in enumerate(drawn, 1):
+            self.engine.define(PutFence(type(fence)(**{**_fields(fence), "version": version})), START_US)
+        self.events: list[CoreEvent] = []
+        self.verdicts: dict[Key, int] = {}
+
+    def take(self, fixes: Sequence[Position]) -> Told:
+        result = self.engine.step(columns_of(fixes), NOW_US)
+        self.events += result.events
+        for fix, verdict in zip(fixes, result.position_verdicts.tolist(), strict=True):
+            if verdict != Verdict.DUPLICATE:
+                self.verdicts[_key(fix)] = verdict
+        changes = result.verdict_changes
+        for device, at_us, latitude, longitude, before, after in zip(*(c.tolist() for c in changes), strict=True):
+            found = [
+                key for key in self.verdicts
+                if key[:4] == (device, at_us, latitude, longitude) and self.verdicts[key] == before
+            ]  # fmt: skip
+            assert found
+            self.verdicts[found[0]] = after
+        return self
+
+    def restart(self) -> None:
+        self.engine = Engine.restore(self.engine.snapshot(), self.rules)
+
+    @property
+    def standing(self) -> list[CoreEvent]:
+        """What stands, whatever brought it about."""
+        return [naive.meaning(event) for event in naive.standing(self.events)]
+
+    def inside(self) -> list[list[str]]:
+        return [self.engine.inside(identity.number) for identity in IDENTITIES]
+
+    def newest(self) -> list[list[float]]:
+        latest = self.engine.latest()
+        return [getattr(latest, name).tolist() for name in ("device", "observed_at_us", "latitude_deg", "accuracy_m")]
+
+
+def _fields(fence) -> dict:
+    return {name: getattr(fence, name) for name in type(fence).__dataclass_fields__}
+
+
+def _key(fix: Position) -> Key:
+    return (fix.device, fix.observed_at_us, fix.latitude_deg, fix.longitude_deg, fix.accuracy_m, fix.satellites)
+
+
+def in_order(fix: Position) -> tuple[int, int]:
+    """The order in which fixes are folded."""
+    return fix.observed_at_us, naive.content_number(fix)
+
+
+def deliver(told: Told, arriving: Sequence[Position], choose: random.Random) -> Told:
+    """In batches cut anywhere, with repetitions of what came before, and restarts."""
+    batch: list[Position] = []
+    for number, fix in enumerate(arriving):
+        batch.append(fix)
+        if choose.random() < 0.1:
+            batch.append(arriving[choose.randint(0, number)])
+        if choose.random() < 0.3:
+            told.take(batch)
+            batch = []
+        if choose.random() < 0.05:
+            told.restart()
+    return told.take(batch)
+
+
+def assert_alike(shuffled: Told, ordered: Told) -> None:
+    assert str(shuffled.standing) == str(ordered.standing)
+    assert {str(key): verdict for key, verdict in shuffled.verdicts.items()} == {
+        str(key): verdict for key, verdict in ordered.verdicts.items()
+    }
+    assert shuffled.inside() == ordered.inside()
+    assert str(shuffled.newest()) == str(ordered.newest())
+    ids = [event.event_id for event in shuffled.events]
+    assert len(set(ids)) == len(ids)
+
+
+@pytest.mark.compiled
+@settings(max_examples=150, deadline=None)
+@given(drives(KEPT // 2), drawn_fences, st.randoms(use_true_random=False))
+def test_any_order_of_arrival_ends_alike(fixes: list[Position], drawn: list, choose: random.Random) -> None:
+    ordered = Told(WIDE, drawn).take(fixes)
+    arriving = fixes.copy()
+    choose.shuffle(arriving)
+    assert_alike(deliver(Told(WIDE, drawn), arriving, choose), ordered)
+
+
+@pytest.mark.compiled
+@settings(max_examples=60, deadline=None)
+@given(drives(60), drawn_fences, st.randoms(use_true_random=False))
+def test_a_moving_horizon_is_enough(fixes: list[Position], drawn: list, choose: random.Random) -> None:
+    """Shuffled within as many fixes as are kept, over a drive of many more: what is let go of was complete."""
+    arriving: list[Position] = []
+    for device in (0, 2):
+        own = sorted((fix for fix in fixes if fix.device == device), key=in_order)
+        for start in range(0, len(own), NARROW.kept_fixes):
+            part = own[start : start + NARROW.kept_fixes]
+            choose.shuffle(part)
+            arriving += part
+    # Repetitions come at once here: later they would be too old to be known.
+    shuffled = Told(NARROW, drawn)
+    for fix in arriving:
+        shuffled.take([fix, fix] if choose.random() < 0.2 else [fix])
+        if choose.random() < 0.1:
+            shuffled.restart()
+    assert_alike(shuffled, Told(NARROW, drawn).take(sorted(fixes, key=in_order)))
+
+
+@settings(max_examples=60, deadline=None)
+@given(drives(KEPT // 2), drawn_fences, st.integers(1, 30), st.randoms(use_true_random=False))
+def test_a_burst_newest_first(fixes: list[Position], drawn: list, silent: int, choose: random.Random) -> None:
+    """Coverage is lost; then comes the newest fix, and the backlog behind it, backwards or forwards."""
+    lost, rest = fixes[-silent - 1 : -1], fixes[: -silent - 1]
+    if choose.random() < 0.5:
+        lost = lost[::-1]
+    shuffled = deliver(Told(WIDE, drawn), [*rest, *fixes[-1:], *lost], choose)
+    assert_alike(shuffled, Told(WIDE, drawn).take(fixes))
+
+
+@settings(max_examples=30, deadline=None)
+@given(drives(20), drawn_fences, st.randoms(use_true_random=False))
+def test_it_ends_as_the_oracle_says_of_the_ordered_stream(
+    fixes: list[Position], drawn: list, choose: random.Random
+) -> None:
+    oracle = naive.NaiveEngine(WIDE)
+    oracle.announce(IDENTITIES)
+    for version, fence in enumerate(drawn, 1):
+        oracle.define(PutFence(type(fence)(**{**_fields(fence), "version": version})), START_US)
+    expected = [event for fix in fixes for event in oracle.read(fix, NOW_US)[1]]
+    arriving = fixes.copy()
+    choose.shuffle(arriving)
+    shuffled = deliver(Told(WIDE, drawn), arriving, choose)
+    ordered = [naive.meaning(event) for event in naive.standing(expected)]
+    assert naive.differences(ordered, shuffled.standing) == []
+
+
+@settings(max_examples=60, deadline=None)
+@given(drives(KEPT // 2), drawn_fences)
+@example([], [])
+def test_what_comes_in_order_is_never_corrected(fixes: list[Position], drawn: list) -> None:
+    told = Told(WIDE, drawn).take([fix for fix in fixes if fix.device == 0])
+    # Two fixes of one time have no order: the second may be the one that counts.
+    if len({fix.observed_at_us for fix in fixes if fix.device == 0}) == sum(fix.device == 0 for fix in fixes):
+        assert {event.revision for event in told.events} <= {0}
+        assert {event.standing for event in told.events} <= {Standing.TOLD}

@@ -1,0 +1,183 @@
+"""What the last fixes of each device changed: how each presence was before, and which event was told of it.
+
+Changes are rare beside fixes, so they hang on their device as a chain of nodes, the newest first. Taking them back in
+that order brings the presences back to what they were before any fix of the timeline.
+
+An event keeps the time under which it was first told as its name through all corrections: the time itself may change.
+An event that was withdrawn hangs on a chain of its own, so that the same event, should it come back, continues its
+revisions.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from geofence.kernel import scalar_kernel
+from geofence.transitions import Presence
+from tracking_core.columns import F64, I8, I32, I64
+from tracking_core.device_table import NOTHING, DeviceColumns
+from tracking_core.growth import longer_columns, next_size
+from tracking_core.node_pool import EVER_TAKEN, empty_free, give_back, room_left, take_node
+from tracking_core.presence_pool import PresenceColumns, find_presence
+
+NO_CROSSING: Final = -1
+
+
+class JournalColumns(NamedTuple):
+    """Nodes (node_pool.py). `at_us` is the time of the fix, `version` that of the fence; from `state` on what the
+    presence was before (OUT where there was no node); `kind` is ENTERED, EXITED or NO_CROSSING, and what follows it
+    the event.
+    """
+
+    free: I64
+    following: I32
+    at_us: I64
+    fence: I32
+    version: I64
+    state: I8
+    fixes: I32
+    pending_since_us: I64
+    crossed_at_us: I64
+    crossed_latitude_deg: F64
+    crossed_longitude_deg: F64
+    kind: I8
+    observed_at_us: I64
+    latitude_deg: F64
+    longitude_deg: F64
+    named_at_us: I64
+    revision: I32
+
+
+_LAYOUT: Final = (
+    "i4",
+    "i8",
+    "i4",
+    "i8",
+    "i1",
+    "i4",
+    "i8",
+    "i8",
+    "f8",
+    "f8",
+    "i1",
+    "i8",
+    "f8",
+    "f8",
+    "i8",
+    "i4",
+)
+
+
+@scalar_kernel
+def note_change(
+    journal: JournalColumns, row: int, at_us: int, fence: int, version: int, before: Presence, devices: DeviceColumns
+) -> int:
+    """Hangs a change without an event on a device; returns its node. There must be room."""
+    node = take_node(journal.following, journal.free)
+    journal.following[node] = devices.first_change[row]
+    devices.first_change[row] = node
+    journal.at_us[node] = at_us
+    journal.fence[node] = fence
+    journal.version[node] = version
+    journal.state[node] = before.state
+    journal.fixes[node] = before.fixes
+    journal.pending_since_us[node] = before.pending_since_us
+    journal.crossed_at_us[node] = before.crossed_at_us
+    journal.crossed_latitude_deg[node] = before.crossed_latitude_deg
+    journal.crossed_longitude_deg[node] = before.crossed_longitude_deg
+    journal.kind[node] = NO_CROSSING
+    # What an event would say, so that equal journals are equal bytes.
+    journal.observed_at_us[node] = 0
+    journal.latitude_deg[node] = 0.0
+    journal.longitude_deg[node] = 0.0
+    journal.named_at_us[node] = 0
+    journal.revision[node] = 0
+    return node
+
+
+@scalar_kernel
+def presence_before(journal: JournalColumns, node: int) -> Presence:
+    """What a presence was before a change."""
+    return Presence(
+        int(journal.state[node]),
+        int(journal.fixes[node]),
+        journal.pending_since_us[node],
+        journal.crossed_at_us[node],
+        journal.crossed_latitude_deg[node],
+        journal.crossed_longitude_deg[node],
+    )
+
+
+@scalar_kernel
+def may_come_true(
+    journal: JournalColumns, withdrawn: int, row: int, presences: PresenceColumns, devices: DeviceColumns
+) -> bool:
+    """Whether the crossing of a withdrawn event is noted, or was when a fix came before which a late one may be put: so
+    that a fix may yet confirm it.
+    """
+    fence = journal.fence[withdrawn]
+    crossed_at_us = journal.named_at_us[withdrawn]
+    presence = find_presence(presences, row, fence, devices)
+    if presence != NOTHING and presences.crossed_at_us[presence] == crossed_at_us:
+        return True
+    node = devices.first_change[row]
+    while node != NOTHING:
+        if journal.fence[node] == fence and journal.crossed_at_us[node] == crossed_at_us:
+            return True
+        node = journal.following[node]
+    return False
+
+
+@scalar_kernel
+def forget_changes(journal: JournalColumns, row: int, until_us: int, devices: DeviceColumns) -> None:
+    """Gives back the changes by fixes up to this time: no late fix takes them back any more."""
+    before = NOTHING
+    node = devices.first_change[row]
+    while node != NOTHING and journal.at_us[node] > until_us:
+        before = node
+        node = journal.following[node]
+    if before == NOTHING:
+        devices.first_change[row] = NOTHING
+    else:
+        journal.following[before] = NOTHING
+    while node != NOTHING:
+        following = journal.following[node]
+        give_back(journal.following, journal.free, node)
+        node = following
+
+
+@scalar_kernel
+def forget_withdrawn(
+    journal: JournalColumns, row: int, before_us: int, presences: PresenceColumns, devices: DeviceColumns
+) -> None:
+    """Gives back the withdrawn events that were first dated before this time, unless they may come true."""
+    before = NOTHING
+    node = devices.first_withdrawn[row]
+    while node != NOTHING:
+        following = journal.following[node]
+        if journal.named_at_us[node] < before_us and not may_come_true(journal, node, row, presences, devices):
+            if before == NOTHING:
+                devices.first_withdrawn[row] = following
+            else:
+                journal.following[before] = following
+            give_back(journal.following, journal.free, node)
+        else:
+            before = node
+        node = following
+
+
+class Journal:
+    """The columns, which grow."""
+
+    def __init__(self) -> None:
+        self.columns = JournalColumns(empty_free(), *(np.empty(0, dtype) for dtype in _LAYOUT))
+
+    def make_room(self, wanted: int) -> None:
+        """At least `wanted` more nodes fit."""
+        if room_left(self.columns.following, self.columns.free) < wanted:
+            held = len(self.columns.following)
+            size = next_size(held, int(self.columns.free[EVER_TAKEN]) + wanted)
+            columns = longer_columns(self.columns[1:], size, [0] * len(_LAYOUT))
+            self.columns = JournalColumns(self.columns.free, *columns)

@@ -1,0 +1,141 @@
+"""A device brought back to what was known of it before a fix of its timeline."""
+
+from __future__ import annotations
+
+import math
+
+from geofence.kernel import scalar_kernel
+from geofence.transitions import OUT
+from tracking_core.columns import NO_TIME
+from tracking_core.device_table import NOTHING, DeviceColumns
+from tracking_core.journal import JournalColumns, presence_before
+from tracking_core.node_pool import room_left
+from tracking_core.presence_pool import (
+    PresenceColumns,
+    add_presence,
+    find_presence,
+    remove_presence,
+    store_presence,
+)
+from tracking_core.timeline import Records, Timeline, place_of
+from tracking_core.verdicts import Verdict
+
+_OK = int(Verdict.OK)
+_JUMP = int(Verdict.IMPLAUSIBLE_JUMP)
+
+
+@scalar_kernel
+def count_from(devices: DeviceColumns, row: int, at_us: int, fix: Records) -> None:
+    """Makes a record of the timeline (timeline.KEPT_FIX) the newest counted fix of a device."""
+    devices.counted_at_us[row] = at_us
+    devices.received_at_us[row] = fix["received_at_us"]
+    devices.latitude_deg[row] = fix["latitude_deg"]
+    devices.longitude_deg[row] = fix["longitude_deg"]
+    devices.altitude_m[row] = fix["altitude_m"]
+    devices.accuracy_m[row] = fix["accuracy_m"]
+    devices.speed_mps[row] = fix["known_speed_mps"]
+    devices.heading_deg[row] = fix["known_heading_deg"]
+
+
+@scalar_kernel
+def forget_counted(devices: DeviceColumns, row: int) -> None:
+    """Makes a device one that never had a fix that counts."""
+    devices.counted_at_us[row] = NO_TIME
+    devices.received_at_us[row] = NO_TIME
+    devices.latitude_deg[row] = math.nan
+    devices.longitude_deg[row] = math.nan
+    devices.altitude_m[row] = math.nan
+    devices.accuracy_m[row] = math.nan
+    devices.speed_mps[row] = math.nan
+    devices.heading_deg[row] = math.nan
+
+
+@scalar_kernel
+def suspect_nothing(devices: DeviceColumns, row: int) -> None:
+    """Forgets the suspect of a device."""
+    devices.suspect_at_us[row] = NO_TIME
+    devices.suspect_latitude_deg[row] = math.nan
+    devices.suspect_longitude_deg[row] = math.nan
+
+
+@scalar_kernel
+def rewind_fix(timeline: Timeline, row: int, capacity: int, age: int, devices: DeviceColumns) -> None:
+    """Brings the counted fix and the suspect of a device back to what they were before the fix of this age in its ring
+    was judged. Both can be read off the ring's verdicts, and off the base where the ring does not reach back.
+    """
+    suspect_nothing(devices, row)
+    for earlier in range(age - 1, -1, -1):
+        place = place_of(timeline.ring, row, capacity, earlier)
+        verdict = timeline.kept[place]["verdict"]
+        if verdict == _OK:
+            count_from(devices, row, timeline.ring.times_us[place], timeline.kept[place])
+            return
+        if verdict == _JUMP and devices.suspect_at_us[row] == NO_TIME:
+            devices.suspect_at_us[row] = timeline.ring.times_us[place]
+            devices.suspect_latitude_deg[row] = timeline.kept[place]["latitude_deg"]
+            devices.suspect_longitude_deg[row] = timeline.kept[place]["longitude_deg"]
+    base = timeline.base[row]
+    if base["counted_at_us"] > 0:
+        count_from(devices, row, base["counted_at_us"], base["counted"])
+    else:
+        forget_counted(devices, row)
+    if devices.suspect_at_us[row] == NO_TIME and base["suspect_at_us"] > 0:
+        devices.suspect_at_us[row] = base["suspect_at_us"]
+        devices.suspect_latitude_deg[row] = base["suspect_latitude_deg"]
+        devices.suspect_longitude_deg[row] = base["suspect_longitude_deg"]
+
+
+@scalar_kernel
+def rewind_presences(
+    journal: JournalColumns, row: int, at_us: int, presences: PresenceColumns, devices: DeviceColumns
+) -> int:
+    """Takes back all changes by fixes at this time and after. Returns the first node of a chain of them, now oldest
+    first (NOTHING for none), or -2 for lack of room for presences, before anything changed.
+    """
+    count = 0
+    node = devices.first_change[row]
+    while node != NOTHING and journal.at_us[node] >= at_us:
+        count += 1
+        node = journal.following[node]
+    if room_left(presences.following, presences.free) < count:
+        return -2
+    taken_back = NOTHING
+    node = devices.first_change[row]
+    for _ in range(count):
+        fence = journal.fence[node]
+        presence = find_presence(presences, row, fence, devices)
+        if journal.state[node] == OUT:
+            if presence != NOTHING:
+                remove_presence(presences, row, presence, devices)
+        elif presence == NOTHING:
+            add_presence(presences, row, fence, presence_before(journal, node), devices)
+        else:
+            store_presence(presences, presence, presence_before(journal, node))
+        following = journal.following[node]
+        journal.following[node] = taken_back
+        taken_back = node
+        node = following
+    devices.first_change[row] = node
+    return taken_back
+
+
+@scalar_kernel
+def begin_here(rows: int, devices: DeviceColumns, timeline: Timeline) -> None:
+    """Makes what is known of the first rows their base: nothing from before it is gone into again."""
+    for row in range(rows):
+        base = timeline.base[row]
+        if devices.counted_at_us[row] == NO_TIME:
+            continue
+        base["counted_at_us"] = devices.counted_at_us[row]
+        counted = base["counted"]
+        counted["received_at_us"] = devices.received_at_us[row]
+        counted["latitude_deg"] = devices.latitude_deg[row]
+        counted["longitude_deg"] = devices.longitude_deg[row]
+        counted["altitude_m"] = devices.altitude_m[row]
+        counted["accuracy_m"] = devices.accuracy_m[row]
+        counted["known_speed_mps"] = devices.speed_mps[row]
+        counted["known_heading_deg"] = devices.heading_deg[row]
+        if devices.suspect_at_us[row] != NO_TIME:
+            base["suspect_at_us"] = devices.suspect_at_us[row]
+            base["suspect_latitude_deg"] = devices.suspect_latitude_deg[row]
+            base["suspect_longitude_deg"] = devices.suspect_longitude_deg[row]
