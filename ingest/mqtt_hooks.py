@@ -9,6 +9,7 @@ will do, is docs/adr/0004-private-hooks-in-aiomqtt.md; `check_internals` finds o
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.metadata
 import inspect
 import socket
@@ -134,7 +135,9 @@ class SocketTap:
         """Lets paho find the connection lost, which closes it and tells aiomqtt."""
         if self._socket is not None:
             self._is_at_end = True
-            self._paho.loop_read()
+            # aiomqtt then asks how its connecting ended, which raises where we have cancelled that.
+            with contextlib.suppress(asyncio.CancelledError):
+                self._paho.loop_read()
 
     def send(self, packets: bytes) -> bool:
         """Sends packets, in order and without mixing with what paho sends: at once as far as the socket takes them, the

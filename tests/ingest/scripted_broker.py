@@ -12,7 +12,7 @@ from ingest.mqtt_source import Broker, MqttOptions, MqttSource
 from ingest.reasons import Rejection
 from runtime.process import Stop
 
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
 
 
 class Gate:

@@ -18,7 +18,7 @@ from cryptography.x509.oid import NameOID
 
 from ingest.mqtt_source import Broker
 from runtime.problems import FatalError
-from tests.ingest.scripted_broker import Gate, running, scripted_broker
+from tests.ingest.scripted_broker import PATIENCE_S, Gate, running, scripted_broker
 from tests.ingest.test_mqtt_connection import acks, message
 from tests.servers.mosquitto import Mosquitto
 
@@ -131,6 +131,14 @@ async def test_a_subscription_that_is_refused_is_no_subscription(version: str, c
         assert "t/#" in run.source.wrong
         await peer.serve()
         await run.subscribed()
+
+
+async def test_a_stop_while_the_broker_has_not_answered_connect() -> None:
+    async with scripted_broker() as broker, running(broker.port, Gate()) as run:
+        peer = await broker.next_peer()
+        await peer.packet()
+        await run.end()
+        assert not run.task.cancelled()
 
 
 async def test_nobody_listens() -> None:
@@ -251,8 +259,9 @@ async def test_comes_back_when_the_broker_does(tmp_path: pathlib.Path) -> None:
             await send(own, "b/1", [b"before"])
             await sink.has(1)
             own.stop()  # writes its sessions down
-            await asyncio.sleep(0.2)
-            assert run.source.wrong is not None
+            async with asyncio.timeout(PATIENCE_S):
+                while run.source.wrong is None:  # noqa: ASYNC110
+                    await asyncio.sleep(0.005)
             own.start()
             await run.subscribed()
             await send(own, "b/2", [b"after"])
