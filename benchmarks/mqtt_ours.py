@@ -19,15 +19,15 @@ import uvloop
 from benchmarks.mqtt_load import DEVICES, FILTER, TENANT, device_id
 from benchmarks.mqtt_peers import Watch
 from ingest.batcher import Batcher
-from ingest.dead_letters import DeadLetters
+from ingest.dead_letters.store import DeadLetters
 from ingest.decoders import Decoders
-from ingest.device_name import DeviceName
+from ingest.devices.device_name import DeviceName
+from ingest.devices.registry import AutoProvisioning, Registry
 from ingest.messages import Messages
-from ingest.mqtt_source import Broker, MqttOptions, MqttSource
+from ingest.mqtt.source import Broker, MqttOptions, MqttSource
 from ingest.pipeline import Pipeline
 from ingest.reasons import Rejection
-from ingest.registry import AutoProvisioning, Registry
-from ingest.topic_rules import TopicRules
+from ingest.topics.rules import TopicRules
 from ingest.warm_up import warm_up
 from runtime.database import create_engine
 from runtime.migrations import migrate

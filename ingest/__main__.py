@@ -16,24 +16,24 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from ingest import tls
 from ingest.batcher import Batcher
-from ingest.broker_trial import try_queue
-from ingest.command_answers import FILTERS, CommandAnswers
-from ingest.command_dispatch import CommandDispatch
-from ingest.commands import Commands
-from ingest.commands_api import DeviceCommandsService
-from ingest.credentials import Credentials, MosquittoFolder
-from ingest.dead_letters import DeadLetters
-from ingest.dead_letters_api import DeadLettersService
+from ingest.dead_letters.api import DeadLettersService
+from ingest.dead_letters.store import DeadLetters
 from ingest.decoders import Decoders
-from ingest.grpc_intake import GrpcIntake
-from ingest.grpc_source import GrpcSource
-from ingest.mosquitto_files import Extra, Login
-from ingest.mqtt_source import Broker, MqttOptions, MqttSource, Version
+from ingest.devices.command_answers import FILTERS, CommandAnswers
+from ingest.devices.command_dispatch import CommandDispatch
+from ingest.devices.commands import Commands
+from ingest.devices.commands_api import DeviceCommandsService
+from ingest.devices.credentials import Credentials, MosquittoFolder
+from ingest.devices.mosquitto_files import Extra, Login
+from ingest.devices.registry import AutoProvisioning, Registry
+from ingest.devices.registry_api import DeviceRegistryService
+from ingest.mqtt.broker_trial import try_queue
+from ingest.mqtt.source import Broker, MqttOptions, MqttSource, Version
 from ingest.pipeline import Pipeline
-from ingest.registry import AutoProvisioning, Registry
-from ingest.registry_api import DeviceRegistryService
 from ingest.settings import IngestSettings
-from ingest.topic_rules import TopicRules
+from ingest.streams.intake import GrpcIntake
+from ingest.streams.source import GrpcSource
+from ingest.topics.rules import TopicRules
 from ingest.warm_up import warm_up
 from runtime import probe
 from runtime.database import create_engine, read

@@ -19,9 +19,9 @@ import structlog
 from redis.exceptions import ResponseError
 
 from drover.tracking.v1.definition_pb2 import DeviceAnnounced, DeviceAnnouncements
+from ingest.devices.registry import Device
 from ingest.fault_points import reach
 from ingest.partitioning import join, split
-from ingest.registry import Device
 from runtime.metrics import LATENCY_BUCKETS_S, LATENESS_BUCKETS_S, BulkHistogram, Counter, Gauge, Histogram
 from runtime.partitioned_log import Append, PartitionedLog
 from runtime.problems import Unavailable

@@ -11,7 +11,6 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from drover.telemetry.v1.reading_pb2 import ReadingBatch
-from ingest.addressing import ELSEWHERE, Addressed
 from ingest.admission import OF_ONE_READING, admit_singly, size
 from ingest.decoders import FIRST_FOREIGN, Decoders
 from ingest.decoders.batch_ids import NO_ID, batch_ids
@@ -19,6 +18,7 @@ from ingest.decoders.native_protobuf import PayloadKind, count_readings, decode_
 from ingest.messages import Messages, payload, topic
 from ingest.partitioning import join
 from ingest.reasons import Reason, Rejection
+from ingest.topics.addressing import ELSEWHERE, Addressed
 from tracking_core.columns import I64, U8, U32, Readings, count
 
 _BATCH: Final = int(PayloadKind.BATCH)

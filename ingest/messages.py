@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from ingest.outbox import Outbox
+from ingest.mqtt.outbox import Outbox
 from tracking_core.columns import I64, U8
 
 Source = Literal["mqtt", "grpc", "file"]

@@ -12,21 +12,21 @@ from typing import Final, NamedTuple, cast
 from google.protobuf.message import DecodeError
 
 from drover.telemetry.v1.reading_pb2 import ReadingBatch
-from ingest.addressing import Addressed, Addresses, Strangers
 from ingest.admission import OF_ONE_READING, pieces
 from ingest.batcher import Batcher
-from ingest.dead_letters import DeadLetter, DeadLetters, StoredLetter
+from ingest.dead_letters.store import DeadLetter, DeadLetters, StoredLetter
 from ingest.decoders.native_protobuf import PayloadKind
 from ingest.decoding import Refusal, decode
-from ingest.device_name import DeviceName, batch_topic
+from ingest.devices.device_name import DeviceName, batch_topic
+from ingest.devices.registry import Registry
 from ingest.messages import Messages, Source, from_pairs, topic
-from ingest.outbox import Outbox
+from ingest.mqtt.outbox import Outbox
 from ingest.reasons import Reason, Rejection
 from ingest.receipts import Note, receipts
-from ingest.registry import Registry
 from ingest.tables import MAX_LETTER_PAYLOAD_BYTES
-from ingest.topic_rules import TopicRules
-from ingest.topic_table import TopicTable
+from ingest.topics.addressing import Addressed, Addresses, Strangers
+from ingest.topics.rules import TopicRules
+from ingest.topics.table import TopicTable
 from runtime.metrics import Counter
 from tracking_core.columns import U8, count
 

@@ -12,10 +12,10 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from drover.telemetry.v1.receipt_pb2 import Receipt, ReceiptRejection
-from ingest.addressing import Addressed
 from ingest.decoding import Asked, Refusal
-from ingest.device_name import DeviceName
+from ingest.devices.device_name import DeviceName
 from ingest.messages import topic
+from ingest.topics.addressing import Addressed
 from runtime.metrics import Counter
 
 _RECEIPTS = Counter("drover_ingest_receipts", "Receipts for batches that asked for one.")

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 import pydantic
 from pydantic import Field, SecretStr
 
-from ingest.device_name import is_tenant
+from ingest.devices.device_name import is_tenant
 from ingest.field_mapping import FieldSources
 from runtime.settings import CommonSettings, Settings
 

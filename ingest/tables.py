@@ -6,7 +6,7 @@ from typing import Final
 
 from sqlalchemy import BigInteger, Column, Index, LargeBinary, MetaData, String, Table, Text, UniqueConstraint
 
-from ingest.device_name import MAX_DEVICE_ID_LENGTH, MAX_TENANT_LENGTH
+from ingest.devices.device_name import MAX_DEVICE_ID_LENGTH, MAX_TENANT_LENGTH
 from runtime.database import TABLE_OPTIONS, AutoNumber
 
 MAX_LETTER_PAYLOAD_BYTES: Final = 64 * 1024

@@ -10,11 +10,11 @@ from ingest.decoders.batch_ids import batch_ids
 from ingest.decoders.crc16 import crc16
 from ingest.decoders.native_protobuf import decode_bulk
 from ingest.messages import from_pairs
-from ingest.mqtt_chunks import Chunk
-from ingest.mqtt_frames import ack_of, find_packets, read_length, read_publish, room_for
+from ingest.mqtt.chunks import Chunk
+from ingest.mqtt.frames import ack_of, find_packets, read_length, read_publish, room_for
 from ingest.partitioning import split
-from ingest.stream_requests import take_apart
-from ingest.topic_table import TopicTable
+from ingest.streams.requests import take_apart
+from ingest.topics.table import TopicTable
 
 _NOW_US = 1_700_000_000_000_000
 

@@ -12,8 +12,8 @@ import urllib.parse
 from collections.abc import Callable
 from typing import Final, Self
 
-from ingest import mosquitto_files
-from ingest.mosquitto_files import ACL, Login
+from ingest.devices import mosquitto_files
+from ingest.devices.mosquitto_files import ACL, Login
 
 INGEST: Final = "drover-ingest"
 _LOOK_EVERY_S: Final = 0.5

@@ -17,9 +17,10 @@ import typer
 from rich.console import Console
 
 from gateway.settings import GatewaySettings
-from ingest import mosquitto_config, tls
-from ingest.broker_trial import try_queue
-from ingest.mqtt_source import Broker, Version
+from ingest import tls
+from ingest.mqtt import mosquitto_config
+from ingest.mqtt.broker_trial import try_queue
+from ingest.mqtt.source import Broker, Version
 from ingest.settings import IngestSettings
 from runtime import redis_client
 from runtime.database import create_engine

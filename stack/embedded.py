@@ -8,7 +8,7 @@ import pathlib
 import shutil
 import sys
 
-from ingest.mosquitto_files import ACL, PASSWORDS
+from ingest.devices.mosquitto_files import ACL, PASSWORDS
 from runtime.problems import FatalError
 from stack.child import Child
 

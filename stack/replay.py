@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ingest import replay_formats
-from ingest.device_name import is_device_id
+from ingest.devices.device_name import is_device_id
 from ingest.reasons import Reason
 from ingest.replay_formats import NAMELESS, Row, Skipped
 from runtime import logs

@@ -12,16 +12,16 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from drover.tracking.v1.definition_pb2 import DeviceAnnouncements
 from ingest.batcher import Batcher
-from ingest.dead_letters import DeadLetters, StoredLetter
+from ingest.dead_letters.store import DeadLetters, StoredLetter
 from ingest.decoders import Decoders
 from ingest.decoders.signature import Publish
-from ingest.device_name import DeviceName
+from ingest.devices.device_name import DeviceName
+from ingest.devices.registry import AutoProvisioning, Registry
 from ingest.messages import from_pairs
 from ingest.partitioning import join
 from ingest.pipeline import Pipeline
-from ingest.registry import AutoProvisioning, Registry
 from ingest.settings import TopicRule
-from ingest.topic_rules import TopicRules
+from ingest.topics.rules import TopicRules
 from runtime.database import create_engine
 from runtime.migrations import migrate
 from runtime.partitioned_log import Append, Entry, PartitionedLog

@@ -8,7 +8,7 @@ import ssl
 from collections.abc import AsyncIterator, Mapping
 
 from ingest.messages import Messages, payload, topic
-from ingest.mqtt_source import Broker, MqttOptions, MqttSource
+from ingest.mqtt.source import Broker, MqttOptions, MqttSource
 from ingest.reasons import Rejection
 from runtime.process import Stop
 

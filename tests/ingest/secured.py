@@ -13,10 +13,10 @@ from typing import Any
 
 import aiomqtt
 
-from ingest.credentials import Credentials, Issued, MosquittoFolder
-from ingest.device_name import DeviceName, user_name
-from ingest.mosquitto_files import ACL, PASSWORDS, Form, Login
-from ingest.registry import Device, Registry
+from ingest.devices.credentials import Credentials, Issued, MosquittoFolder
+from ingest.devices.device_name import DeviceName, user_name
+from ingest.devices.mosquitto_files import ACL, PASSWORDS, Form, Login
+from ingest.devices.registry import Device, Registry
 from runtime.database import create_engine
 from runtime.migrations import migrate
 from runtime.tokens import load_or_create_keys

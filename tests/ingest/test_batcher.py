@@ -13,7 +13,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
 from ingest.batcher import Batcher, LogUnavailableError
-from ingest.device_name import DeviceName
+from ingest.devices.device_name import DeviceName
 from ingest.partitioning import partition_rows, split
 from tests.ingest.rig import NOW_US, FakeLog, announced_in, readings_of, running
 from tracking_core.block import EntryKind

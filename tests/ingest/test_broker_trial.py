@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from ingest.broker_trial import try_queue
-from ingest.mqtt_source import Broker, Version
+from ingest.mqtt.broker_trial import try_queue
+from ingest.mqtt.source import Broker, Version
 from tests.servers.mosquitto import Mosquitto
 from tests.servers.process import free_port
 

@@ -15,10 +15,10 @@ import pytest
 
 from drover.api.ingest.v1.ingest_service_pb2 import StreamResponse
 from ingest import tls
-from ingest.credentials import Credentials
-from ingest.device_name import DeviceName, of_user_name, user_name
-from ingest.grpc_intake import GrpcIntake
-from ingest.grpc_source import GrpcSource
+from ingest.devices.credentials import Credentials
+from ingest.devices.device_name import DeviceName, of_user_name, user_name
+from ingest.streams.intake import GrpcIntake
+from ingest.streams.source import GrpcSource
 from runtime.grpc_client import channel, metadata, problem_of
 from runtime.grpc_server import GrpcServer
 from runtime.problems import FatalError

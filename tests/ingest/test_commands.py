@@ -23,15 +23,23 @@ from drover.api.ingest.v1 import ingest_service_pb2_grpc as registry_stubs
 from drover.api.ingest.v1.ingest_service_pb2 import ProvisionDeviceRequest
 from drover.command.v1.command_pb2 import COMMAND_RESULT_DONE, COMMAND_RESULT_FAILED, CommandAnswer
 from drover.command.v1.command_pb2 import Command as CommandMessage
-from ingest.command_answers import FILTERS, CommandAnswers, parse
-from ingest.command_dispatch import CommandDispatch
-from ingest.commands import Answer, Command, Commands, KeyReusedError, Order, TooManyCommandsError, UnknownCommandError
-from ingest.commands_api import DeviceCommandsService
-from ingest.device_name import DeviceName
+from ingest.devices.command_answers import FILTERS, CommandAnswers, parse
+from ingest.devices.command_dispatch import CommandDispatch
+from ingest.devices.commands import (
+    Answer,
+    Command,
+    Commands,
+    KeyReusedError,
+    Order,
+    TooManyCommandsError,
+    UnknownCommandError,
+)
+from ingest.devices.commands_api import DeviceCommandsService
+from ingest.devices.device_name import DeviceName
+from ingest.devices.registry import Device, Registry
 from ingest.messages import from_pairs
-from ingest.mqtt_source import Broker, MqttOptions, MqttSource
-from ingest.outbox import NotConnectedError
-from ingest.registry import Device, Registry
+from ingest.mqtt.outbox import NotConnectedError
+from ingest.mqtt.source import Broker, MqttOptions, MqttSource
 from runtime.database import create_engine
 from runtime.grpc_client import channel, metadata, problem_of
 from runtime.grpc_server import GrpcServer

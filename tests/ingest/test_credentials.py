@@ -20,11 +20,11 @@ from sqlalchemy import text
 
 from drover.api.ingest.v1 import ingest_service_pb2 as messages
 from drover.api.ingest.v1 import ingest_service_pb2_grpc as stubs
-from ingest import mosquitto_files
-from ingest.credentials import Credentials, CredentialsExistError, MosquittoFolder
-from ingest.device_name import DeviceName
-from ingest.mosquitto_files import ACL, PASSWORDS, Entry, Extra, Login
-from ingest.registry import Device, Registry
+from ingest.devices import mosquitto_files
+from ingest.devices.credentials import Credentials, CredentialsExistError, MosquittoFolder
+from ingest.devices.device_name import DeviceName
+from ingest.devices.mosquitto_files import ACL, PASSWORDS, Entry, Extra, Login
+from ingest.devices.registry import Device, Registry
 from runtime.database import create_engine
 from runtime.grpc_client import metadata, problem_of
 from runtime.migrations import migrate

@@ -8,7 +8,7 @@ import pathlib
 import pytest
 
 from ingest.__main__ import _check_database
-from ingest.registry import AutoProvisioning
+from ingest.devices.registry import AutoProvisioning
 from runtime import database
 from runtime.database import create_engine
 from runtime.problems import Unavailable

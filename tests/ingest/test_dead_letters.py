@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from ingest.dead_letters import DeadLetter, DeadLetters, StoreUnavailableError, UnknownDeadLetterError
+from ingest.dead_letters.store import DeadLetter, DeadLetters, StoreUnavailableError, UnknownDeadLetterError
 from ingest.reasons import Reason
 from runtime.database import create_engine
 from runtime.migrations import migrate

@@ -14,11 +14,11 @@ import pytest
 from drover.api.ingest.v1 import ingest_service_pb2 as messages
 from drover.api.ingest.v1 import ingest_service_pb2_grpc as stubs
 from drover.telemetry.v1.reading_pb2 import ReadingBatch
-from ingest.credentials import Credentials
-from ingest.dead_letters_api import DeadLettersService
-from ingest.grpc_intake import GrpcIntake
-from ingest.grpc_source import WINDOW, GrpcSource
-from ingest.registry_api import DeviceRegistryService
+from ingest.dead_letters.api import DeadLettersService
+from ingest.devices.credentials import Credentials
+from ingest.devices.registry_api import DeviceRegistryService
+from ingest.streams.intake import GrpcIntake
+from ingest.streams.source import WINDOW, GrpcSource
 from runtime.grpc_client import channel, metadata, problem_of
 from runtime.grpc_server import GrpcServer
 from runtime.tokens import KeyPair, Role, load_or_create_keys

@@ -6,7 +6,7 @@ import pathlib
 
 import pytest
 
-from ingest.mosquitto_config import find_config, losses
+from ingest.mqtt.mosquitto_config import find_config, losses
 from stack import embedded
 from tests.servers.mosquitto import Mosquitto
 

@@ -8,7 +8,7 @@ import tracemalloc
 
 import pytest
 
-from ingest.mqtt_source import MqttOptions
+from ingest.mqtt.source import MqttOptions
 from ingest.reasons import Reason, Rejection
 from runtime.problems import Unavailable
 from tests.ingest.naive_mqtt import length_of, publish

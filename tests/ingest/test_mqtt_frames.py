@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ingest.mqtt_frames import Search, State, ack_of, find_packets, read_publish, room_for
+from ingest.mqtt.frames import Search, State, ack_of, find_packets, read_publish, room_for
 from tests.ingest import naive_mqtt
 from tests.ingest.naive_mqtt import Packet, publish
 

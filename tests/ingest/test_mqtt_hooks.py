@@ -8,7 +8,7 @@ import aiomqtt
 import paho.mqtt.client as paho
 import pytest
 
-from ingest.mqtt_hooks import SocketTap, check_internals
+from ingest.mqtt.hooks import SocketTap, check_internals
 from runtime.problems import FatalError
 
 

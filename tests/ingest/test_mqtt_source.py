@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from ingest.mqtt_source import Broker
+from ingest.mqtt.source import Broker
 from runtime.problems import FatalError
 from tests.ingest.scripted_broker import PATIENCE_S, Gate, running, scripted_broker
 from tests.ingest.test_mqtt_connection import acks, message

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from ingest.messages import Messages
-from ingest.mqtt_frames import find_packets, room_for
-from ingest.outbox import Outbox
+from ingest.mqtt.frames import find_packets, room_for
+from ingest.mqtt.outbox import Outbox
 from tests.ingest import readings
 from tests.ingest.naive_mqtt import publish
 from tests.ingest.rig import NOW_US, FakeLog, running

@@ -7,7 +7,7 @@ import asyncio
 import aiomqtt
 import pytest
 
-from ingest.outbox import NotConnectedError, Outbox, OutboxFullError, PublishRefusedError
+from ingest.mqtt.outbox import NotConnectedError, Outbox, OutboxFullError, PublishRefusedError
 from tests.ingest.scripted_broker import PATIENCE_S, Gate, running, scripted_broker
 from tests.servers.mosquitto import Mosquitto
 

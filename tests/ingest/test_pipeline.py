@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from drover.telemetry.v1.reading_pb2 import ReadingBatch
-from ingest.device_name import DeviceName
+from ingest.devices.device_name import DeviceName
+from ingest.devices.registry import AutoProvisioning, RegistryUnavailableError
 from ingest.messages import from_pairs
-from ingest.registry import AutoProvisioning, RegistryUnavailableError
 from runtime import redis_client
 from runtime.partitioned_log import START, RedisStreamLog
 from tests.ingest.readings import batch, position, sensor, tag

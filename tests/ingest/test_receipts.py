@@ -20,7 +20,7 @@ from drover.telemetry.v1.receipt_pb2 import Receipt
 from ingest.decoders.batch_ids import NO_ID, batch_ids
 from ingest.decoders.native_protobuf import PayloadKind
 from ingest.messages import from_pairs
-from ingest.outbox import Outbox
+from ingest.mqtt.outbox import Outbox
 from tests.ingest.readings import batch, position, sensor
 from tests.ingest.rig import NOW_US, FakeLog, Rig, running
 from tests.ingest.test_process import Ingest

@@ -8,8 +8,8 @@ import pathlib
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from ingest.device_name import DeviceName
-from ingest.registry import AutoProvisioning, BadDeviceNameError, Registry, UnknownDeviceError
+from ingest.devices.device_name import DeviceName
+from ingest.devices.registry import AutoProvisioning, BadDeviceNameError, Registry, UnknownDeviceError
 from runtime.database import create_engine
 from runtime.migrations import migrate
 from tests.servers.mariadb import MariaDb
@@ -75,7 +75,7 @@ async def test_an_unknown_device_is_known_as_soon_as_it_is_provisioned(engine: A
 
 
 async def test_another_process_sees_it_after_a_moment(engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ingest.registry._UNKNOWN_FOR_S", 0.05)
+    monkeypatch.setattr("ingest.devices.registry._UNKNOWN_FOR_S", 0.05)
     here, there = Registry(engine), Registry(engine)
     assert await there.resolve([name("a")]) == {}
     await here.provision(name("a"))

@@ -24,9 +24,9 @@ from drover.telemetry.v1.reading_pb2 import QUANTITY_DOOR_OPEN, QUANTITY_TEMPERA
 from ingest.decoders.sparkplug import MAX_PAYLOAD_METRICS, SparkplugDecoder
 from ingest.decoders.sparkplug_metric import MetricNames
 from ingest.decoders.sparkplug_node import FIRST_PAUSE_US, LONGEST_PAUSE_US
+from ingest.devices.registry import AutoProvisioning
 from ingest.field_mapping import FieldSource
 from ingest.reasons import Reason, Rejection
-from ingest.registry import AutoProvisioning
 from ingest.settings import TopicRule
 from tests.ingest.rig import NOW_US, FakeLog, announced_in, readings_of, running
 from tests.ingest.test_process import Ingest, entries_of

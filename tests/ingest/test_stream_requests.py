@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drover.api.ingest.v1.ingest_service_pb2 import DeviceReadings, StreamRequest
-from ingest.stream_requests import take_apart
+from ingest.streams.requests import take_apart
 from tests.ingest.readings import batch, position
 
 

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from drover.telemetry.v1.reading_pb2 import ReadingBatch
 from ingest.decoders import MADE, NUMBERS, Decoders
 from ingest.decoders.signature import Decode
-from ingest.device_name import DeviceName
+from ingest.devices.device_name import DeviceName
 from ingest.reasons import Reason, Rejection
 from ingest.settings import IngestSettings, TopicRule
-from ingest.topic_rules import Route, TopicRules
+from ingest.topics.rules import Route, TopicRules
 from runtime.problems import FatalError
 from tests.ingest.rig import OWNTRACKS
 

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.messages import Messages, from_pairs
-from ingest.topic_table import UNKNOWN, TopicTable
+from ingest.topics.table import UNKNOWN, TopicTable
 
 
 def messages(topics: list[bytes]) -> Messages:

@@ -15,9 +15,9 @@ from typing import Any, Final
 import grpc
 
 from drover.api.ingest.v1.ingest_service_pb2 import StreamResponse
-from ingest.device_name import is_tenant
+from ingest.devices.device_name import is_tenant
 from ingest.fault_points import reach
-from ingest.grpc_intake import GrpcIntake, Receipt
+from ingest.streams.intake import GrpcIntake, Receipt
 from runtime.grpc_server import require
 from runtime.metrics import Gauge
 from runtime.problems import Invalid, Problem, Unauthenticated, Unavailable

@@ -8,9 +8,9 @@ import grpc
 
 from drover.api.ingest.v1 import ingest_service_pb2 as messages
 from drover.api.ingest.v1 import ingest_service_pb2_grpc as services
-from ingest.credentials import Credentials, Issued
-from ingest.device_name import DeviceName, user_name
-from ingest.registry import Device, Registry
+from ingest.devices.credentials import Credentials, Issued
+from ingest.devices.device_name import DeviceName, user_name
+from ingest.devices.registry import Device, Registry
 from runtime.grpc_server import require
 from runtime.tokens import Caller, Role
 

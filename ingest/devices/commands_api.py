@@ -9,10 +9,10 @@ import msgspec
 
 from drover.api.ingest.v1 import device_commands_pb2 as messages
 from drover.api.ingest.v1 import device_commands_pb2_grpc as services
-from ingest.commands import Command, Commands, Order, UnknownCommandError
-from ingest.dead_letters_api import BadPageTokenError
-from ingest.device_name import DeviceName
-from ingest.registry import Device, Registry
+from ingest.dead_letters.api import BadPageTokenError
+from ingest.devices.commands import Command, Commands, Order, UnknownCommandError
+from ingest.devices.device_name import DeviceName
+from ingest.devices.registry import Device, Registry
 from runtime.grpc_server import require
 from runtime.problems import Invalid
 from runtime.tokens import Role

@@ -14,11 +14,11 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ingest.devices.registry import Registry
 from ingest.messages import Messages, topic
 from ingest.reasons import Reason, Rejection
-from ingest.registry import Registry
-from ingest.topic_rules import Route, TopicRules
-from ingest.topic_table import UNKNOWN, TopicTable
+from ingest.topics.rules import Route, TopicRules
+from ingest.topics.table import UNKNOWN, TopicTable
 from tracking_core.columns import U8, U32
 
 ELSEWHERE: Final = 255

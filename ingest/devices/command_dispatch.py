@@ -13,8 +13,8 @@ from typing import Final, Protocol
 import structlog
 
 from drover.command.v1.command_pb2 import Command as CommandMessage
-from ingest.commands import Command, Commands, Due
-from ingest.outbox import NotConnectedError, OutboxFullError, PublishRefusedError
+from ingest.devices.commands import Command, Commands, Due
+from ingest.mqtt.outbox import NotConnectedError, OutboxFullError, PublishRefusedError
 from runtime.metrics import Counter
 from runtime.problems import Unavailable
 

@@ -17,7 +17,7 @@ from sqlalchemy import Row, and_, case, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from ingest.registry import Device
+from ingest.devices.registry import Device
 from ingest.tables import MAX_COMMAND_PAYLOAD_BYTES, device_commands, devices
 from runtime.database import ReadConnection, read, write
 from runtime.metrics import Counter

@@ -18,7 +18,7 @@ from sqlalchemy import Row, insert, select, update
 from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from ingest.device_name import DeviceName, is_device_id, is_tenant
+from ingest.devices.device_name import DeviceName, is_device_id, is_tenant
 from ingest.tables import devices, next_device
 from runtime.database import ReadConnection, WriteConnection, read, write
 from runtime.metrics import Counter, Gauge

@@ -18,9 +18,9 @@ import numpy as np
 import structlog
 
 from ingest.messages import Messages
-from ingest.mqtt_chunks import Chunk, Chunks
-from ingest.mqtt_deliveries import Deliveries, Delivery, Sink
-from ingest.mqtt_frames import (
+from ingest.mqtt.chunks import Chunk, Chunks
+from ingest.mqtt.deliveries import Deliveries, Delivery, Sink
+from ingest.mqtt.frames import (
     Search,
     State,
     ack_of,
@@ -29,9 +29,9 @@ from ingest.mqtt_frames import (
     read_publish,
     room_for,
 )
-from ingest.mqtt_hooks import SocketTap
-from ingest.mqtt_window import Window
-from ingest.outbox import Outbox
+from ingest.mqtt.hooks import SocketTap
+from ingest.mqtt.outbox import Outbox
+from ingest.mqtt.window import Window
 from ingest.reasons import Reason, Rejection
 from runtime.metrics import Counter
 from tracking_core.columns import U8

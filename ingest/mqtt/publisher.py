@@ -15,7 +15,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from ingest.mqtt_hooks import paho_of
+from ingest.mqtt.hooks import paho_of
 
 _WINDOW: Final = 256
 _LONGEST_EXPIRY_S: Final = 2**32 - 1

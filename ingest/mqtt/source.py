@@ -21,12 +21,12 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from ingest.mqtt_connection import Connection
-from ingest.mqtt_deliveries import Sink
-from ingest.mqtt_hooks import check_internals
-from ingest.mqtt_publisher import Publisher
-from ingest.mqtt_window import Window
-from ingest.outbox import Outbox
+from ingest.mqtt.connection import Connection
+from ingest.mqtt.deliveries import Sink
+from ingest.mqtt.hooks import check_internals
+from ingest.mqtt.outbox import Outbox
+from ingest.mqtt.publisher import Publisher
+from ingest.mqtt.window import Window
 from runtime.metrics import Counter, Gauge
 from runtime.problems import FatalError
 from runtime.process import Stop

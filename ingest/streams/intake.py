@@ -16,7 +16,7 @@ from drover.api.ingest.v1.ingest_service_pb2 import Rejection as RejectionMessag
 from ingest.messages import Messages
 from ingest.pipeline import Pipeline
 from ingest.reasons import Reason, Rejection
-from ingest.stream_requests import Requests, take_apart
+from ingest.streams.requests import Requests, take_apart
 from runtime.metrics import Gauge
 from runtime.problems import Invalid, Unavailable
 from runtime.tokens import Caller, Role

@@ -18,10 +18,10 @@ import structlog
 from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from ingest import mosquitto_files
-from ingest.device_name import DeviceName, of_user_name, user_name
-from ingest.mosquitto_files import Entry, Extra, Form, Login
-from ingest.registry import Device
+from ingest.devices import mosquitto_files
+from ingest.devices.device_name import DeviceName, of_user_name, user_name
+from ingest.devices.mosquitto_files import Entry, Extra, Form, Login
+from ingest.devices.registry import Device
 from ingest.tables import credential_changes, device_credentials, devices
 from runtime.database import ReadConnection, read, write
 from runtime.metrics import Counter

@@ -12,8 +12,8 @@ from typing import Final, Protocol
 
 from ingest.fault_points import reach
 from ingest.messages import Messages
-from ingest.mqtt_frames import ACK_BYTES
-from ingest.mqtt_window import Window
+from ingest.mqtt.frames import ACK_BYTES
+from ingest.mqtt.window import Window
 from ingest.reasons import Rejection
 from runtime.metrics import Counter
 from runtime.problems import Unavailable

@@ -18,7 +18,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from ingest.mqtt_source import Broker, Version
+from ingest.mqtt.source import Broker, Version
 from runtime.durability import Finding
 
 TRIAL_TOPIC: Final = "drover/doctor"

@@ -9,7 +9,7 @@ import grpc
 
 from drover.api.ingest.v1 import ingest_service_pb2 as messages
 from drover.api.ingest.v1 import ingest_service_pb2_grpc as services
-from ingest.dead_letters import DeadLetters, StoredLetter
+from ingest.dead_letters.store import DeadLetters, StoredLetter
 from ingest.pipeline import Pipeline
 from runtime.grpc_server import require
 from runtime.problems import Invalid

@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from typing import Final, Literal, NamedTuple
 
-from ingest.device_name import DeviceName, user_name
+from ingest.devices.device_name import DeviceName, user_name
 
 PASSWORDS: Final = "mosquitto.passwords"
 ACL: Final = "mosquitto.acl"

@@ -1,4 +1,4 @@
-"""From a topic to who sent it and how to read it. Runs once a topic: `topic_table.py` remembers the answers."""
+"""From a topic to who sent it and how to read it. Runs once a topic: `table.py` remembers the answers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from ingest.decoders import NATIVE, NUMBERS, Decoders
-from ingest.device_name import DeviceName, is_device_id, is_tenant
+from ingest.devices.device_name import DeviceName, is_device_id, is_tenant
 from ingest.reasons import Reason, Rejection
 
 _KINDS: Final = tuple(NATIVE)

@@ -17,8 +17,8 @@ import structlog
 from google.protobuf.message import DecodeError
 
 from drover.command.v1.command_pb2 import COMMAND_RESULT_DONE, COMMAND_RESULT_FAILED, CommandAnswer
-from ingest.commands import Answer, Commands
-from ingest.device_name import is_device_id, is_tenant
+from ingest.devices.commands import Answer, Commands
+from ingest.devices.device_name import is_device_id, is_tenant
 from ingest.messages import Messages, payload, topic
 from ingest.reasons import Rejection
 from runtime.metrics import Counter

@@ -1,0 +1,1 @@
+"""Who may send: the register of devices, their credentials, and commands to them."""

@@ -1,0 +1,1 @@
+"""MQTT: sessions at brokers, read in bulk, acknowledged after the append, and the way back to devices."""

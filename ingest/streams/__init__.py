@@ -1,0 +1,1 @@
+"""gRPC: streams of batches from devices and forwarders."""

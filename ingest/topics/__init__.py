@@ -1,0 +1,1 @@
+"""From a topic to the device that sent and the decoder that reads."""
