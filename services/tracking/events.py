@@ -51,7 +51,8 @@ class PublishedEvent(NamedTuple):
 
 EVENT_COLUMNS: Final = (
     "event_id", "tenant", "device_id", "device_number", "kind", "subject_id", "severity", "cause", "revision",
-    "assumed", "observed_at_us", "confirmed_at_us", "latitude_deg", "longitude_deg", "body",
+    "amends_event_id", "standing", "assumed", "observed_at_us", "confirmed_at_us", "latitude_deg", "longitude_deg",
+    "body",
 )  # fmt: skip
 
 
@@ -121,7 +122,8 @@ def event_rows(events: Sequence[PublishedEvent]) -> dict[str, list[tuple[Any, ..
         located = not (math.isnan(core.latitude_deg) or math.isnan(core.longitude_deg))
         rows.setdefault(core.tenant, []).append((
             event_id, core.tenant, core.device_id, core.device, core.kind.value, core.subject_id,
-            SEVERITY_OF[core.kind], int(core.cause), core.revision, int(core.assumed), core.observed_at_us,
-            core.confirmed_at_us, core.latitude_deg if located else None, core.longitude_deg if located else None, body,
+            SEVERITY_OF[core.kind], int(core.cause), core.revision, core.amends_event_id or None, int(core.standing),
+            int(core.assumed), core.observed_at_us, core.confirmed_at_us, core.latitude_deg if located else None,
+            core.longitude_deg if located else None, body,
         ))  # fmt: skip
     return rows

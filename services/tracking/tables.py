@@ -97,6 +97,9 @@ events: Final = Table(
     Column("severity", SmallInteger, nullable=False),
     Column("cause", SmallInteger, nullable=False),
     Column("revision", Integer, nullable=False),
+    # NULL in revision 0.
+    Column("amends_event_id", String(64)),
+    Column("standing", SmallInteger, nullable=False, server_default="1"),
     Column("assumed", Boolean(create_constraint=False), nullable=False),
     Column("observed_at_us", BigInteger, nullable=False),
     Column("confirmed_at_us", BigInteger, nullable=False),
@@ -105,6 +108,7 @@ events: Final = Table(
     Column("body", Body, nullable=False),
     Index("ix_events_tenant_time", "tenant", "observed_at_us", "event_id"),
     Index("ix_events_device_time", "tenant", "device_id", "observed_at_us", "event_id"),
+    Index("ix_events_amends", "amends_event_id", "revision"),
     **TABLE_OPTIONS,
 )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import collections
 import dataclasses
+import pathlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -17,6 +18,7 @@ from runtime.database import read
 from runtime.migrations import migrate
 from services.tracking.definition_repository import DefinitionRepository
 from services.tracking.directory import Directory
+from services.tracking.events import EVENT_COLUMNS, PublishedEvent, event_rows, published
 from services.tracking.history_rows import Counters, Judged, rows_of, verdict_changes
 from services.tracking.model import Definition, DefinitionKind, Device, EventFilter, VersionConflict
 from services.tracking.repository import Flush, HistoryDivergedError, HistoryRepository
@@ -34,10 +36,12 @@ from tests.services.tracking.build import (
     tags,
 )
 from tests.services.tracking.conftest import rows
+from tracking_core.events import Cause, CoreEvent, EventKind, FenceCrossing, Standing
 from tracking_core.step_result import VerdictChangeColumns
 from tracking_core.verdicts import Verdict
 
 CONFLICTING, JUMP = int(Verdict.CONFLICTING), int(Verdict.IMPLAUSIBLE_JUMP)
+ROOT = pathlib.Path(__file__).resolve().parents[3]
 DEVICES = [Device(0, "acme", "truck-1", "Truck 1"), Device(1, "bolt", "van", "Vän 🚐")]
 DIRECTORY = Directory(DEVICES)
 START, FIRST, SECOND_OFFSET = "0-0", "1700000000000-0", "1700000000001-0"
@@ -146,6 +150,29 @@ async def test_a_verdict_follows_what_came_late(engine: AsyncEngine):
     accounts = await repository.accounts("acme")
     assert accounts.verdicts == {OK: 3, CONFLICTING: 1, JUMP: 1}
     assert accounts.counters["positions_read"] == sum(accounts.verdicts.values())
+
+
+async def test_the_documented_view_shows_the_events_that_stand(engine: AsyncEngine):
+    def told(number: int, revision: int, standing: Standing) -> PublishedEvent:
+        event = CoreEvent(
+            EventKind.GEOFENCE_ENTERED, 0, "acme", "truck-1", "yard", 1, T0 + number, T0, Cause.LATE_DATA, revision,
+            False, 1.5, 2.5, FenceCrossing("Yard"), standing, T0 + number // 10,
+        )  # fmt: skip
+        return published(event)
+
+    told_before = [
+        told(10, 0, Standing.TOLD),
+        told(20, 0, Standing.TOLD), told(21, 1, Standing.AMENDED), told(22, 2, Standing.AMENDED),
+        told(30, 0, Standing.TOLD), told(30, 1, Standing.WITHDRAWN),
+    ]  # fmt: skip
+    repository = HistoryRepository(engine)
+    await repository.offsets(1)
+    flush = flush_of([], {0: (START, FIRST)}, events=event_rows(told_before))
+    await repository.write(dataclasses.replace(flush, event_columns=EVENT_COLUMNS))
+    documented = (ROOT / "docs" / "history.md").read_text()
+    view = "SELECT" + documented.split("CREATE VIEW standing_events AS\nSELECT")[1].split(";")[0]
+    standing = await rows(engine, f"SELECT observed_at_us FROM ({view}) AS standing_events ORDER BY 1")
+    assert standing == [(T0 + 10,), (T0 + 22,)]
 
 
 async def test_accounts_add_up_over_repetitions_inside_and_across_flushes(engine: AsyncEngine):
