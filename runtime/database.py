@@ -55,6 +55,9 @@ AWAY_MARIADB: Final = frozenset({
 
 AWAY_SQLITE: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL})
 
+_CLOSED_AT_ONCE: Final = ("does not expose socket instance", "the handler is closed")
+"""What asyncmy and uvloop say, as RuntimeError, of a connection that the server closes while it is being set up."""
+
 _WRITES: Final = "drover_writes"
 
 
@@ -135,6 +138,10 @@ def _away_is_unavailable() -> Iterator[None]:
         if error.connection_invalidated or is_away(error.orig):
             raise Unavailable(f"the database does not answer: {error.orig}", code="database_unavailable") from error
         raise
+    except RuntimeError as error:
+        if not any(words in str(error) for words in _CLOSED_AT_ONCE):
+            raise
+        raise Unavailable("the database closes connections as they are made", code="database_unavailable") from error
     except PoolTimeoutError as error:
         raise Unavailable("all database connections are in use", code="database_unavailable") from error
 

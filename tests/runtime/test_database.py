@@ -212,6 +212,29 @@ async def test_a_full_database_is_unavailable(engine: AsyncEngine) -> None:
     assert await rows(engine) == []
 
 
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("Transport does not expose socket instance", Unavailable),  # asyncmy, of a connection reset as it is made
+        ("unable to perform operation on <TCPTransport closed=True>; the handler is closed", Unavailable),  # uvloop
+        ("anything else", RuntimeError),
+    ],
+)
+async def test_a_connection_that_is_reset_as_it_is_made_is_unavailable(
+    words: str, expected: type[Exception], tmp_path: pathlib.Path
+) -> None:
+    engine = create_engine(f"sqlite+aiosqlite:///{tmp_path}/test.db")
+
+    def reset(*_: object) -> None:
+        raise RuntimeError(words)
+
+    sa.event.listen(engine.sync_engine, "do_connect", reset)
+    with pytest.raises(expected):
+        async with read(engine):
+            pass
+    await engine.dispose()
+
+
 @pytest.mark.server
 async def test_a_database_that_takes_no_writes_is_unavailable(mariadb_server: MariaDb) -> None:
     engine = create_engine(mariadb_server.url)
