@@ -8,7 +8,7 @@ import numpy as np
 import pyproj
 import pytest
 import shapely
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.tracking_core.readings import MINUTE_US, NAN, SECOND_US, START_US, Position, columns_of
@@ -56,6 +56,7 @@ lines = st.lists(st.tuples(st.integers(0, 20), st.integers(0, 20)), min_size=2, 
 
 @settings(max_examples=200, deadline=None)
 @given(lines, st.integers(-5, 25), st.integers(-5, 25))
+@example([(0, 0), (16, 17)], 6, 8)
 def test_the_nearest_place_is_shapely_s(points, x: int, y: int) -> None:
     degrees = np.array(points) * 0.001 + (8.0, 50.0)
     longitude, latitude = 8.0 + x * 0.001, 50.0 + y * 0.001
@@ -65,7 +66,8 @@ def test_the_nearest_place_is_shapely_s(points, x: int, y: int) -> None:
     along_m, offset_m, segment = project(table.line, 0, len(points), 0, 0.0, math.inf, longitude, latitude)
     plane = pyproj.Proj(proj="aeqd", lat_0=latitude, lon_0=longitude, ellps="WGS84")
     line = shapely.LineString([plane(*point) for point in degrees])
-    assert offset_m == pytest.approx(line.distance(shapely.Point(0, 0)), rel=1e-3, abs=0.1)
+    # What is straight in longitude and latitude bends in this plane: by 0.16 m over the longest line here.
+    assert offset_m == pytest.approx(line.distance(shapely.Point(0, 0)), rel=1e-3, abs=0.2)
     place = line.interpolate(along_m * line.length / max(table.line.along_m[len(points) - 1], 1e-9))
     assert math.hypot(place.x, place.y) == pytest.approx(offset_m, rel=5e-3, abs=5.0)
     assert table.line.along_m[segment] <= along_m <= table.line.along_m[segment + 1]
