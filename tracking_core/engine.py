@@ -28,16 +28,9 @@ from tracking_core.eta import RouteEta, predict
 from tracking_core.event_building import EventBuilding
 from tracking_core.event_rows import EventBuffer
 from tracking_core.events import Cause, CoreEvent
-from tracking_core.fix_folding import (
-    ChangeBuffer,
-    FoldedFixes,
-    FoldingRules,
-    empty_folded,
-    fold_fixes,
-    no_progress,
-    settle,
-)
+from tracking_core.fix_folding import FoldingRules, fold_fixes, no_progress, settle
 from tracking_core.fix_quality import quality_rules
+from tracking_core.folded_fixes import ChangeBuffer, FoldedFixes, empty_folded
 from tracking_core.live_frame import LiveColumns, empty_live, last_live
 from tracking_core.motion import motion_rules, newest_fixes
 from tracking_core.presence_pool import inside_of

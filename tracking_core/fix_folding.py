@@ -17,7 +17,7 @@ from geofence.compiled import CompiledFences
 from geofence.containment import find_containing
 from geofence.kernel import scalar_kernel
 from geofence.transitions import Fix
-from tracking_core.columns import F32, F64, I32, I64, NO_TIME, U8, PositionColumns
+from tracking_core.columns import I32, I64, NO_TIME, PositionColumns
 from tracking_core.corrections import tell_corrections, tell_news
 from tracking_core.device_table import NOTHING, DeviceColumns
 from tracking_core.event_rows import EventRows
@@ -29,8 +29,8 @@ from tracking_core.fix_quality import (
     judge_fix,
     last_judged_us,
 )
+from tracking_core.folded_fixes import FoldedFixes, VerdictChanges
 from tracking_core.geofencing import count_presences, cross_fences
-from tracking_core.growth import longer_columns, next_size
 from tracking_core.journal import NO_CROSSING, JournalColumns, forget_changes, forget_withdrawn
 from tracking_core.memory import Memory
 from tracking_core.motion import MotionRules, derive_motion
@@ -69,34 +69,6 @@ _AHEAD: Final = 64
 """For so many fixes what they need is fetched at once: as much as stays in a core's own cache until they are folded."""
 
 
-class FoldedFixes(NamedTuple):
-    """One row a position."""
-
-    verdict: U8
-    speed_mps: F32
-    """As measured, or derived where the device sent none and the fix counts; else NaN. So is `heading_deg`."""
-    heading_deg: F32
-    in_order: U8
-    """1 where the fix counts and is the newest of its device."""
-    moved: U8
-    """1 where the newest counted fix of the device may be another now."""
-
-
-class VerdictChanges(NamedTuple):
-    """Verdicts of stored fixes that another fix changed, in the order in which that happened; `filled[0]` rows."""
-
-    filled: I64
-    row: I64
-    observed_at_us: I64
-    latitude_deg: F64
-    longitude_deg: F64
-    before: U8
-    after: U8
-
-
-_CHANGE_DTYPES: Final = ("i8", "i8", "f8", "f8", "u1", "u1")
-
-
 class FoldingRules(NamedTuple):
     """The settings of this stage, as numbers for the kernel."""
 
@@ -104,38 +76,9 @@ class FoldingRules(NamedTuple):
     motion: MotionRules
 
 
-class ChangeBuffer:
-    """Rows of `VerdictChanges` that grow between calls of a kernel."""
-
-    def __init__(self) -> None:
-        self.rows = VerdictChanges(np.zeros(1, np.int64), *(np.empty(64, dtype) for dtype in _CHANGE_DTYPES))
-
-    def clear(self) -> None:
-        """Forgets all rows."""
-        self.rows.filled[0] = 0
-
-    def make_room(self, wanted: int) -> None:
-        """At least `wanted` free rows."""
-        needed, held = int(self.rows.filled[0]) + wanted, len(self.rows.row)
-        if needed > held:
-            columns = longer_columns(self.rows[1:], next_size(held, needed), [0] * len(_CHANGE_DTYPES))
-            self.rows = VerdictChanges(self.rows.filled, *columns)
-
-
 def no_progress() -> I64:
     """What the first call of `fold_fixes` for a batch is given."""
     return np.zeros(6, np.int64)
-
-
-def empty_folded(count: int) -> FoldedFixes:
-    """Room for `count` positions."""
-    return FoldedFixes(
-        np.empty(count, np.uint8),
-        np.empty(count, np.float32),
-        np.empty(count, np.float32),
-        np.empty(count, np.uint8),
-        np.empty(count, np.uint8),
-    )
 
 
 @scalar_kernel

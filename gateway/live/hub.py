@@ -164,6 +164,7 @@ class Hub:
                     columns.heading_deg[mask],
                     columns.accuracy_m[mask],
                 ),
+                columns.received_at_us[mask],
             )
 
     def _hear_unknown(self, numbers: list[int]) -> None:

@@ -47,12 +47,13 @@ def _take(tenant: Tenant, positions: Iterable[LatestPosition]) -> None:
             one.speed_mps if one.HasField("speed_mps") else np.nan,
             one.heading_deg if one.HasField("heading_deg") else np.nan,
             one.accuracy_m if one.HasField("accuracy_m") else np.nan,
+            one.received_at_us,
         )
         for one in positions
     ]
     if not columns:
         return
-    rows, observed, longitude, latitude, speed, heading, accuracy = zip(*columns, strict=True)
+    rows, observed, longitude, latitude, speed, heading, accuracy, received = zip(*columns, strict=True)
     tenant.table.take(
         np.array(rows, np.int64),
         Fixes(
@@ -63,4 +64,5 @@ def _take(tenant: Tenant, positions: Iterable[LatestPosition]) -> None:
             np.array(heading, np.float32),
             np.array(accuracy, np.float32),
         ),
+        np.array(received, np.int64),
     )

@@ -62,6 +62,7 @@ class PositionsTable:
         self.device_number = np.zeros(_FIRST_CAPACITY, np.uint32)
         self.visible = _empty(_FIRST_CAPACITY)
         self._coming = _empty(_FIRST_CAPACITY)
+        self._received_at_us = np.full(_FIRST_CAPACITY, _NEVER, np.int64)
         self._touched = np.zeros(_FIRST_CAPACITY, np.bool_)
         self._any_touched = False
         self.history = ChangeHistory(history_ticks, 4 * _FIRST_CAPACITY)
@@ -87,23 +88,30 @@ class PositionsTable:
         empty = _empty(more)
         self.visible = _joined(self.visible, empty)
         self._coming = _joined(self._coming, empty)
+        self._received_at_us = np.concatenate([self._received_at_us, np.full(more, _NEVER, np.int64)])
         # Four changes of every row are remembered, whatever the number of ticks: memory follows the fleet's size.
         self.history.max_rows = 4 * capacity
 
-    def take(self, rows: Rows, fixes: Fixes) -> None:
-        """Takes fixes of `rows` in, for the next tick. An older fix never replaces a newer one, in whatever order they
-        come, and an equally old one changes nothing.
+    def take(self, rows: Rows, fixes: Fixes, received_at_us: npt.NDArray[np.int64] | None = None) -> None:
+        """Takes fixes of `rows` in, for the next tick. What is neither newer nor received later than what is there
+        changes nothing, in whatever order they come.
+
+        A fix that was received later and is no newer is there because a late one put something right: another of the
+        same time counts, or the newest turned out to be a jump. Without `received_at_us` the times observed stand for
+        it.
         """
+        received_at_us = fixes.observed_at_us if received_at_us is None else received_at_us
         # Oldest first, of equally old ones the last to come first: the last write is that of the fix that shall stay.
         order = len(rows) - 1 - np.argsort(fixes.observed_at_us[::-1], kind="stable")
         rows = rows[order]
-        observed = fixes.observed_at_us[order]
-        newer = observed > self._coming.observed_at_us[rows]
+        observed, received = fixes.observed_at_us[order], received_at_us[order]
+        newer = (observed > self._coming.observed_at_us[rows]) | (received > self._received_at_us[rows])
         if not newer.any():
             return
         rows = rows[newer]
         for column, values in zip(_columns(self._coming), _columns(fixes), strict=True):
             column[rows] = values[order][newer]  # of a row that comes twice the last, which is the newest, stays
+        self._received_at_us[rows] = received[newer]
         self._touched[rows] = True
         self._any_touched = True
 

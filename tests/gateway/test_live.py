@@ -110,9 +110,10 @@ async def test_snapshot_names_then_differences(live: Gateway) -> None:
         assert (second.kind, places(second)) == (Kind.DIFFERENCE, {2: 20.0})
         assert second.sequence > first.sequence
         assert abs(second.sent_at_us / 1e6 - time.time()) < 10
-        await move(live, (2, 4, 99.0, 53.0))  # older than what is shown
         await move(live, (1, 6, 10.0, 53.0))
         assert places(await see(socket)) == {1: 10.0}
+        await move(live, (2, 4, 99.0, 53.0))  # older than what is shown, and received later: it was put right
+        assert places(await see(socket)) == {2: 99.0}
         assert await silent(socket)
 
 

@@ -165,6 +165,23 @@ def test_an_older_fix_never_replaces_a_newer_one_in_one_batch() -> None:
     assert (table.visible.observed_at_us[0], table.visible.longitude_deg[0]) == (9, 9.0)
 
 
+def test_what_a_late_fix_put_right_replaces_what_is_newer_or_of_the_same_time() -> None:
+    table = PositionsTable(10)
+    table.add([1])
+
+    def take(observed: int, received: int) -> bool:
+        table.take(np.array([0]), fixes([(observed, float(received), 0.0)]), np.array([received], np.int64))
+        return table.advance() and table.visible.longitude_deg[0] == received
+
+    assert take(9, 100)
+    assert take(9, 101)  # another of the same time counts
+    assert take(7, 102)  # the newest was a jump
+    assert not take(7, 102)
+    assert not take(6, 99)  # told once more, after a restart
+    assert take(8, 90)  # the newest counts after all
+    assert take(10, 103)
+
+
 def test_what_is_not_yet_a_tick_is_not_seen() -> None:
     tenant = make_tenant(1)
     client = Client(tenant, 8)

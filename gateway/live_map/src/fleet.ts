@@ -87,8 +87,7 @@ export class Fleet {
         row = this.append(number);
         added++;
       } else {
-        // The server sends the newest fix; an older one can only come from a frame that was overtaken.
-        if (frame.observedAtUs[i] < this.observedAtUs[row]) continue;
+        // The server's word is the last: an older fix than before is one that a late fix put right.
         this.startGlide(row, frame.longitudeDeg[i], glideMs(this.observedAtUs[row], frame.observedAtUs[i]), nowMs);
         moved++;
         if (Number.isNaN(frame.headingDeg[i]) !== Number.isNaN(this.headingDeg[row])) this.symbolVersion++;
