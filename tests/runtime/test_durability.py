@@ -11,6 +11,7 @@ from runtime import redis_client
 from runtime.database import create_engine
 from runtime.durability import Finding, database_losses, log_losses, redis_losses
 from tests.servers.mariadb import MariaDb
+from tests.servers.process import free_port
 from tests.servers.redis import RedisServer
 
 pytestmark = pytest.mark.server
@@ -75,11 +76,12 @@ async def test_a_mariadb_that_forgets(mariadb_server: MariaDb) -> None:
     assert "drover:drover@" not in finding.text
 
 
-async def test_a_database_that_is_away(tmp_path: pathlib.Path) -> None:
-    engine = create_engine(f"sqlite+aiosqlite:///{tmp_path / 'nowhere' / 'x.db'}")
+async def test_a_database_that_is_away() -> None:
+    engine = create_engine(f"mysql+asyncmy://drover:secret@127.0.0.1:{free_port()}/drover")
     finding = await database_losses(engine, "history")
     await engine.dispose()
     assert finding.level == "fail"
+    assert "secret" not in finding.text
 
 
 def test_only_what_is_wrong_is_logged(capfd: pytest.CaptureFixture[str]) -> None:
