@@ -32,6 +32,7 @@ from runtime import redis_client
 from runtime.grpc_client import channel, metadata
 from runtime.partitioned_log import START, RedisStreamLog
 from runtime.tokens import Role, load_or_create_keys
+from stack.ports import any_free
 from tracking_core.block import EntryKind, unpack
 from tracking_core.columns import I64
 
@@ -97,7 +98,7 @@ class Client:
 @contextlib.contextmanager
 def ingest(folder: pathlib.Path, redis_url: str) -> Iterator[tuple[int, int]]:
     """The port and the process id of an ingest process that is ready."""
-    port = servers.free_port()
+    port = any_free()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("DROVER_")} | {
         "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'protos'}",
         "DROVER_DATA_DIR": str(folder),

@@ -12,11 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+from stack.ports import any_free
 
 
 @contextlib.contextmanager
@@ -30,7 +26,7 @@ def folder() -> Iterator[pathlib.Path]:
 @contextlib.contextmanager
 def mosquitto(path: pathlib.Path) -> Iterator[int]:
     """The port of a Mosquitto without limits on queues, and without persistence: it is the path that is measured."""
-    port = free_port()
+    port = any_free()
     config = path / "mosquitto.conf"
     config.write_text(
         f"listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\n"
@@ -43,7 +39,7 @@ def mosquitto(path: pathlib.Path) -> Iterator[int]:
 @contextlib.contextmanager
 def redis(path: pathlib.Path) -> Iterator[str]:
     """The URL of a Redis with its append-only file on, fsync each second."""
-    port = free_port()
+    port = any_free()
     options = [
         "--port", str(port), "--bind", "127.0.0.1", "--dir", str(path), "--save", "",
         "--appendonly", "yes", "--appendfsync", "everysec",

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+import pathlib
+import secrets
 import socket
 from collections.abc import Callable
+from typing import Final
 
 from runtime.problems import FatalError
+
+_LOWEST: Final = 10_000
+_EPHEMERAL: Final = pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range")
+_given: Final[set[int]] = set()
+"""By `any_free` of this process: never twice."""
+
+
+def _first_ephemeral() -> int:
+    """The lowest port of those for the near ends of connections: Linux says; elsewhere it is what IANA says."""
+    first = int(_EPHEMERAL.read_text().split()[0]) if _EPHEMERAL.exists() else 49_152
+    return first if first > _LOWEST + 1_000 else 32_768
 
 
 def is_free(port: int, host: str = "127.0.0.1") -> bool:
@@ -20,10 +34,16 @@ def is_free(port: int, host: str = "127.0.0.1") -> bool:
 
 
 def any_free() -> int:
-    """A port that the system finds."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A free port, below those that the system gives to the near ends of connections: one of these would be free now,
+    and perhaps taken by some client's connection before the server that is to listen there has started.
+    """
+    ports = range(_LOWEST, _first_ephemeral())
+    for _ in range(1_000):
+        port = ports[secrets.randbelow(len(ports))]
+        if port not in _given and is_free(port):
+            _given.add(port)
+            return port
+    raise FatalError(f"no port between {ports.start} and {ports.stop} is free")
 
 
 def exact(port: int, what: str, option: str) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from typing import Annotated, Any, Final, Literal, NamedTuple
+from typing import Annotated, Final, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -118,8 +118,3 @@ _MESSAGE: Final[pydantic.TypeAdapter[SubscribeMessage | PingMessage]] = pydantic
 def parse_message(text: str | bytes) -> SubscribeMessage | PingMessage:
     """A client's message. Raises pydantic.ValidationError."""
     return _MESSAGE.validate_json(text)
-
-
-def member_mask(device_number: npt.NDArray[Any], wanted: tuple[int, ...]) -> Mask:
-    """Which of `device_number` are among `wanted`, which is sorted."""
-    return np.isin(device_number, np.array(wanted, device_number.dtype))

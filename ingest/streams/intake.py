@@ -65,10 +65,9 @@ class GrpcIntake:
         """Takes a request. The future raises MalformedRequestError, or Unavailable when ingest stops before it is
         durable.
         """
-        loop = asyncio.get_running_loop()
         if not self._gathered:
-            loop.call_later(_GATHER_S, self._start)
-        settled: asyncio.Future[Receipt] = loop.create_future()
+            self._tasks.create_task(self._settle_soon())
+        settled: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
         self._gathered.append(_Submitted(request, sender, settled))
         self._change_in_flight(len(request))
         return settled
@@ -81,9 +80,11 @@ class GrpcIntake:
         else:
             self._room.clear()
 
-    def _start(self) -> None:
+    async def _settle_soon(self) -> None:
+        # A task that sleeps, not a timer that makes one: the task group waits for it, also when it is about to end.
+        await asyncio.sleep(_GATHER_S)
         gathered, self._gathered = self._gathered, []
-        self._tasks.create_task(self._settle(gathered))
+        await self._settle(gathered)
 
     async def _settle(self, gathered: Sequence[_Submitted]) -> None:
         try:

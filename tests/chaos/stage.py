@@ -15,12 +15,13 @@ import redis.asyncio as redis
 
 from runtime import redis_client
 from runtime.tokens import Issuer, load_or_create_keys
+from stack.ports import any_free
 from tests.chaos.schedule import Database, Link, Victim
 from tests.servers.drover import DroverProcess
 from tests.servers.fault_proxy import FAIR, FaultProxy
 from tests.servers.mariadb import MariaDb
 from tests.servers.mosquitto import Mosquitto
-from tests.servers.process import ServerProcess, free_port
+from tests.servers.process import ServerProcess
 from tests.servers.redis import RedisServer
 
 PARTITIONS: Final = 3
@@ -64,7 +65,7 @@ class Stage:
         self.broker: Final = Mosquitto.as_shipped(folders["broker"])
         self.redis: Final = RedisServer(folders["redis"])
         self.mariadb: Final = MariaDb(folders["mariadb"]) if database == "mariadb" else None
-        self.grpc_port: Final = free_port()
+        self.grpc_port: Final = any_free()
         targets: dict[Link, int] = {
             "ingest-broker": self.broker.port,
             "ingest-redis": self.redis.port,
@@ -95,7 +96,7 @@ class Stage:
                 **common,
                 **_TRACKING,
                 "REDIS_URL": self._redis_url("tracking-redis"),
-                "TRACKING_GRPC_ADDRESS": f"127.0.0.1:{free_port()}",
+                "TRACKING_GRPC_ADDRESS": f"127.0.0.1:{any_free()}",
                 "TRACKING_DATABASE_URL": self._database_url("tracking", "tracking-mariadb"),
             },
         )

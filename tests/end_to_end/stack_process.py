@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 
 from runtime.tokens import Role, load_or_create_keys
-from tests.servers.process import free_port
+from stack.ports import any_free
 
 DROVER = str(pathlib.Path(sys.executable).with_name("drover"))
 
@@ -37,13 +37,13 @@ class StackProcess:
         self.data_dir = data_dir
         self.output = data_dir.with_suffix(".out")
         self._options = options
-        self.http_port = free_port()
+        self.http_port = any_free()
         self.tenant = "demo"
 
     def start(self, seconds: float = 120.0) -> None:
         """Returns when it says `ready`."""
         ports = [value for name in ("--http-port", "--mqtt-port", "--ingest-port", "--redis-port")
-                 for value in (name, str(self.http_port if name == "--http-port" else free_port()))]  # fmt: skip
+                 for value in (name, str(self.http_port if name == "--http-port" else any_free()))]  # fmt: skip
         with self.output.open("wb") as output:
             self._process = subprocess.Popen(
                 [DROVER, "up", "--data-dir", str(self.data_dir), *ports, *self._options],

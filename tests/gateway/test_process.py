@@ -15,7 +15,7 @@ import pytest
 import websockets
 
 from runtime.tokens import Role, load_or_create_keys
-from tests.servers.process import free_port
+from stack.ports import any_free
 
 pytestmark = pytest.mark.server
 
@@ -45,7 +45,7 @@ async def _line(process: asyncio.subprocess.Process, event: str) -> dict[str, st
 
 
 async def test_it_says_ready_serves_and_says_goodbye(tmp_path: pathlib.Path, redis_url: str) -> None:
-    port = free_port()
+    port = any_free()
     process = await _start(tmp_path, redis_url, DROVER_GATEWAY_PORT=str(port), DROVER_GATEWAY_DEMO_TENANT="acme")
     try:
         assert (await _line(process, "ready"))["http"] == f"127.0.0.1:{port}"

@@ -10,8 +10,8 @@ import pytest
 
 from ingest.mqtt.broker_trial import try_queue
 from ingest.mqtt.source import Broker, Version
+from stack.ports import any_free
 from tests.servers.mosquitto import Mosquitto
-from tests.servers.process import free_port
 
 pytestmark = pytest.mark.server
 
@@ -56,6 +56,6 @@ async def test_a_user_that_may_not(forgetful: Mosquitto) -> None:
 
 
 async def test_no_broker() -> None:
-    finding = await try_queue(Broker("127.0.0.1", free_port(), None, None, None))
+    finding = await try_queue(Broker("127.0.0.1", any_free(), None, None, None))
     assert finding.level == "warn"
     assert "could not be tried" in finding.text

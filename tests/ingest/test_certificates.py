@@ -23,11 +23,11 @@ from runtime.grpc_client import channel, metadata, problem_of
 from runtime.grpc_server import GrpcServer
 from runtime.problems import FatalError
 from runtime.tokens import KeyPair, Role, load_or_create_keys
+from stack.ports import any_free
 from tests.ingest.rig import FakeLog, Rig, running
 from tests.ingest.secured import PATIENCE_S, is_let_in, let_in, secured
 from tests.ingest.test_grpc import fixes, request
 from tests.servers.certificates import Authority, Pair
-from tests.servers.process import free_port
 
 TRUCK = DeviceName("acme", "truck-1")
 
@@ -55,7 +55,7 @@ async def test_mosquitto_knows_a_device_by_its_certificate(tmp_path: pathlib.Pat
     """As in deploy/mosquitto-secure.conf: no passwords on that listener, the same list of who may do what."""
     authority, strangers = Authority(tmp_path / "ca"), Authority(tmp_path / "other")
     broker = authority.issue("broker", "broker")
-    port = free_port()
+    port = any_free()
     extra = (
         f"listener {port} 127.0.0.1\ncafile {authority.certificate}\ncertfile {broker.certificate}\n"
         f"keyfile {broker.key}\nrequire_certificate true\nuse_identity_as_username true\n"
@@ -129,7 +129,7 @@ async def test_the_shipped_configuration(tmp_path: pathlib.Path) -> None:
     authority = Authority(tmp_path / "certs")
     authority.certificate.with_name("devices-ca.crt").write_bytes(authority.certificate.read_bytes())
     authority.issue("broker", "broker")
-    ports = {number: str(free_port()) for number in ("1883", "8883", "8884")}
+    ports = {number: str(any_free()) for number in ("1883", "8883", "8884")}
     for old, new in {
         "/var/lib/drover/mosquitto": str(tmp_path / "files"),
         "/etc/mosquitto/certs": str(tmp_path / "certs"),

@@ -11,13 +11,13 @@ import httpx
 import pytest
 
 from runtime.tokens import Role, load_or_create_keys
+from stack.ports import any_free
 from tests.chaos import readings
 from tests.chaos.grpc_sender import GrpcSender
 from tests.ingest.rig import readings_of
 from tests.ingest.test_process import PARTITIONS, entries_of
 from tests.servers.drover import DroverProcess
 from tests.servers.full_disk import full_disk
-from tests.servers.process import free_port
 from tests.servers.redis import RedisServer
 
 pytestmark = pytest.mark.server
@@ -45,7 +45,7 @@ def _full(redis_server: RedisServer, what: str) -> Iterator[None]:
 @pytest.fixture
 async def ingest(tmp_path: pathlib.Path, redis_url: str) -> AsyncIterator[tuple[DroverProcess, int, httpx.AsyncClient]]:
     """The process, the port it takes readings at, and a client of its probe."""
-    grpc_port, probe_port = free_port(), free_port()
+    grpc_port, probe_port = any_free(), any_free()
     process = DroverProcess(
         "ingest",
         tmp_path,

@@ -17,12 +17,12 @@ import pytest
 from drover.telemetry.v1.reading_pb2 import Position
 from runtime import redis_client
 from runtime.partitioned_log import START, RedisStreamLog
+from stack.ports import any_free
 from tests.chaos.mqtt_sender import connect_packet, packet, read_packet, text
 from tests.ingest.rig import readings_of
 from tests.servers.drover import DroverProcess
 from tests.servers.fault_proxy import FAIR, FaultProxy, Weather
 from tests.servers.mosquitto import Mosquitto
-from tests.servers.process import free_port
 from tests.servers.redis import RedisServer
 
 pytestmark = pytest.mark.server
@@ -39,7 +39,7 @@ class World:
         self.broker = broker
         self.to_broker = to_broker
         self.to_redis = to_redis
-        self.probe_port = free_port()
+        self.probe_port = any_free()
         self.ingest = DroverProcess(
             "ingest",
             folder,
@@ -48,7 +48,7 @@ class World:
                 "PARTITIONS": str(PARTITIONS),
                 "REDIS_URL": f"redis://127.0.0.1:{to_redis.port}/0",
                 "INGEST_MQTT_URLS": f"mqtt://127.0.0.1:{to_broker.port}",
-                "INGEST_GRPC_ADDRESS": f"127.0.0.1:{free_port()}",
+                "INGEST_GRPC_ADDRESS": f"127.0.0.1:{any_free()}",
                 "INGEST_AUTO_PROVISION": "true",
                 "INGEST_MQTT_HIGH_WATER_MESSAGES": str(HIGH_WATER),
                 "INGEST_PROBE_PORT": str(self.probe_port),

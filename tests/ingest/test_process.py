@@ -18,9 +18,9 @@ from runtime import redis_client
 from runtime.grpc_client import metadata
 from runtime.partitioned_log import START, Entry, RedisStreamLog
 from runtime.tokens import Role, load_or_create_keys
+from stack.ports import any_free
 from tests.ingest.readings import batch, position
 from tests.ingest.rig import announced_in, readings_of
-from tests.servers.process import free_port
 from tests.servers.redis import RedisServer
 
 pytestmark = pytest.mark.server
@@ -35,7 +35,7 @@ class Ingest:
 
     def __init__(self, folder: pathlib.Path, redis_url: str) -> None:
         self.folder = folder
-        self.port = free_port()
+        self.port = any_free()
         self.log = folder / "ingest.log"
         self._environment = {name: value for name, value in os.environ.items() if not name.startswith("DROVER_")} | {
             "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'protos'}",

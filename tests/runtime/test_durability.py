@@ -10,8 +10,8 @@ import pytest
 from runtime import redis_client
 from runtime.database import create_engine
 from runtime.durability import Finding, database_losses, log_losses, redis_losses
+from stack.ports import any_free
 from tests.servers.mariadb import MariaDb
-from tests.servers.process import free_port
 from tests.servers.redis import RedisServer
 
 pytestmark = pytest.mark.server
@@ -77,7 +77,7 @@ async def test_a_mariadb_that_forgets(mariadb_server: MariaDb) -> None:
 
 
 async def test_a_database_that_is_away() -> None:
-    engine = create_engine(f"mysql+asyncmy://drover:secret@127.0.0.1:{free_port()}/drover")
+    engine = create_engine(f"mysql+asyncmy://drover:secret@127.0.0.1:{any_free()}/drover")
     finding = await database_losses(engine, "history")
     await engine.dispose()
     assert finding.level == "fail"

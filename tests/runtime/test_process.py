@@ -12,7 +12,7 @@ import urllib.request
 
 import pytest
 
-from tests.servers.process import free_port
+from stack.ports import any_free
 
 
 def run(body: str, *, until: str | None = None, send: signal.Signals | None = None) -> tuple[int, str]:
@@ -70,7 +70,7 @@ def test_a_bug_ends_the_process_with_a_traceback() -> None:
 
 
 def test_the_probe_says_what_is_wrong_and_a_taken_port_is_told() -> None:
-    port = free_port()
+    port = any_free()
     program = textwrap.dedent(
         f"""
         import asyncio

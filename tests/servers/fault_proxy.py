@@ -10,7 +10,7 @@ import struct
 from collections.abc import AsyncIterator
 from typing import Final, NamedTuple
 
-from tests.servers.process import free_port
+from stack.ports import any_free
 
 _READ_BYTES: Final = 65_536
 _MOST_PIECES: Final = 200
@@ -67,7 +67,7 @@ class FaultProxy:
     """Listens on `port` and passes on to `target_port` of this machine, in the present `weather`."""
 
     def __init__(self, target_port: int, seed: int = 0) -> None:
-        self.port = free_port()
+        self.port = any_free()
         self._target_port: Final = target_port
         self._chance: Final = random.Random(seed)
         self._connections: Final[set[_Connection]] = set()

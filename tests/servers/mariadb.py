@@ -9,14 +9,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.servers.process import ServerProcess, executable, free_port
+from stack.ports import any_free
+from tests.servers.process import ServerProcess, executable
 
 
 class MariaDb(ServerProcess):
     """`url` names an empty database for SQLAlchemy with asyncmy."""
 
     def __init__(self, folder: pathlib.Path) -> None:
-        self.port = free_port()
+        self.port = any_free()
         self.socket = folder / "mariadb.sock"
         self.url = f"mysql+asyncmy://drover:drover@127.0.0.1:{self.port}/drover"
         self._data = folder / "data"

@@ -11,7 +11,8 @@ from typing import Final, Self
 
 import pytest
 
-from tests.servers.process import ServerProcess, executable, free_port
+from stack.ports import any_free
+from tests.servers.process import ServerProcess, executable
 
 SHIPPED: Final = pathlib.Path(__file__).resolve().parent.parent.parent / "deploy" / "mosquitto.conf"
 
@@ -25,7 +26,7 @@ class Mosquitto(ServerProcess):
     host = "127.0.0.1"
 
     def __init__(self, folder: pathlib.Path, extra: str = "allow_anonymous true\n") -> None:
-        self.port = free_port()
+        self.port = any_free()
         self.config = folder / "mosquitto.conf"
         self.saved = folder / "mosquitto.db"
         self.config.write_text(

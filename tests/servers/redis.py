@@ -9,7 +9,8 @@ from typing import Final
 
 import pytest
 
-from tests.servers.process import ServerProcess, executable, free_port
+from stack.ports import any_free
+from tests.servers.process import ServerProcess, executable
 
 SHIPPED: Final = pathlib.Path(__file__).resolve().parent.parent.parent / "deploy" / "redis.conf"
 
@@ -18,7 +19,7 @@ class RedisServer(ServerProcess):
     """Has the shipped configuration; only port and folder are the test's. `url` names its database 0."""
 
     def __init__(self, folder: pathlib.Path) -> None:
-        self.port = free_port()
+        self.port = any_free()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         command = [executable("redis-server"), str(SHIPPED), "--port", str(self.port), "--dir", str(folder)]
         super().__init__(command, folder, self._pings)

@@ -22,7 +22,7 @@ from runtime import redis_client
 from runtime.grpc_client import channel, metadata
 from runtime.tokens import KeyPair, Role, load_or_create_keys
 from services.shipment.events_consumer import GROUP, STREAM
-from tests.servers.process import free_port
+from stack.ports import any_free
 from tests.services.shipment.examples import DEVICE, TENANT, fence
 from tests.services.shipment.fake_tracking import FakeTracking, serving
 from tests.services.shipment.test_events_consumer import STORY
@@ -61,7 +61,7 @@ class Service:
     """Starts and kills the process."""
 
     def __init__(self, data_dir: pathlib.Path, redis_port: int, tracking_port: int) -> None:
-        self.port = free_port()
+        self.port = any_free()
         self.data_dir = data_dir
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("DROVER_")},
@@ -129,7 +129,7 @@ async def client(redis_url: str) -> AsyncIterator[redis.Redis]:
 
 @pytest.fixture
 async def service(tmp_path: pathlib.Path, redis_wire: tuple[RedisWire, int]) -> AsyncIterator[Service]:
-    service = Service(tmp_path, redis_wire[1], free_port())
+    service = Service(tmp_path, redis_wire[1], any_free())
     yield service
     if service.process is not None and service.process.returncode is None:
         service.process.kill()

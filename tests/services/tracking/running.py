@@ -21,7 +21,7 @@ from runtime.tokens import Role, load_or_create_keys
 from services.tracking.__main__ import main
 from services.tracking.model import Device
 from services.tracking.settings import TrackingSettings
-from tests.servers.process import free_port
+from stack.ports import any_free
 from tracking_core.block import EntryKind, pack
 from tracking_core.columns import Readings
 
@@ -64,7 +64,7 @@ def settings(tmp_path: pathlib.Path, redis_url: str, database_url: str = "", **m
     """For a service of its own."""
     common = CommonSettings(data_dir=tmp_path / "data", redis_url=SecretStr(redis_url), partitions=PARTITIONS)
     tracking = TrackingSettings(
-        grpc_address=f"127.0.0.1:{free_port()}",
+        grpc_address=f"127.0.0.1:{any_free()}",
         database_url=SecretStr(database_url),
         **{"history_flush_ms": 10.0, "tick_interval_s": 0.1, **more},  # type: ignore[arg-type]
     )

@@ -24,8 +24,9 @@ from runtime.database import create_engine
 from runtime.partitioned_log import Append, RedisStreamLog
 from services.tracking.event_sink import STREAM
 from services.tracking.model import Device
+from stack.ports import any_free
 from tests.conftest import ROOT
-from tests.servers.process import _die_with_parent, free_port
+from tests.servers.process import _die_with_parent
 from tests.services.tracking.build import SECOND, T0, positions, readings, sensors, tags
 from tests.services.tracking.conftest import rows
 from tests.services.tracking.dying import POINTS
@@ -102,7 +103,7 @@ class Service:
             "DROVER_DATA_DIR": str(folder / "data"),
             "DROVER_REDIS_URL": redis_url,
             "DROVER_PARTITIONS": str(PARTITIONS),
-            "DROVER_TRACKING_GRPC_ADDRESS": f"127.0.0.1:{free_port()}",
+            "DROVER_TRACKING_GRPC_ADDRESS": f"127.0.0.1:{any_free()}",
             "DROVER_TRACKING_DATABASE_URL": database_url,
             "DROVER_TRACKING_READ_ENTRIES": "2",
             "DROVER_TRACKING_HISTORY_FLUSH_ROWS": "200",

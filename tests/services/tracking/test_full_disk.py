@@ -11,9 +11,9 @@ import httpx
 import pytest
 
 from runtime import redis_client
+from stack.ports import any_free
 from tests.servers.drover import DroverProcess
 from tests.servers.full_disk import full_disk
-from tests.servers.process import free_port
 from tests.servers.redis import RedisServer
 from tests.services.tracking.running import PARTITIONS
 from tests.services.tracking.test_crash import Service, check_reference, ends_of, fill, outcome
@@ -36,7 +36,7 @@ async def test_waits_for_room_and_says_so(
     database = f"sqlite+aiosqlite:///{tmp_path / 'tracking.db'}"
     if kind == "mariadb":  # on a disk of its own
         database = request.getfixturevalue("mariadb_server").url
-    probe_port = free_port()
+    probe_port = any_free()
     settings = Service(tmp_path, redis_url, database).environ
     service = DroverProcess(
         "services.tracking",

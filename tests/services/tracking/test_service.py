@@ -21,7 +21,7 @@ from runtime.redis_client import AWAY
 from runtime.tokens import Role
 from services.tracking.event_sink import STREAM
 from services.tracking.model import Device
-from tests.servers.process import free_port
+from stack.ports import any_free
 from tests.services.tracking.build import SECOND, positions, readings, sensors, tags
 from tests.services.tracking.running import Running, announcement, block, running, settings
 from tracking_core import live_frame
@@ -377,7 +377,7 @@ async def test_an_edit_reaches_the_log_once_it_is_back(redis_server, tmp_path: p
 
 
 async def test_the_probe_says_what_is_away(redis_server, tmp_path: pathlib.Path, redis_url: str):
-    common, tracking = settings(tmp_path, redis_url, probe_port=free_port())
+    common, tracking = settings(tmp_path, redis_url, probe_port=any_free())
     async with running(common, tracking), httpx.AsyncClient(base_url=f"http://127.0.0.1:{tracking.probe_port}") as web:
         assert (await web.get("/readyz")).json() == {"ready": True, "wrong": {}}
         assert "drover_tracking_history_queue_rows" in (await web.get("/metrics")).text
