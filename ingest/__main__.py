@@ -10,8 +10,6 @@ from typing import Final
 
 import structlog
 from redis.asyncio import Redis
-from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from ingest import tls
@@ -35,22 +33,20 @@ from ingest.streams.intake import GrpcIntake
 from ingest.streams.source import GrpcSource
 from ingest.topics.rules import TopicRules
 from ingest.warm_up import warm_up
-from runtime import probe
-from runtime.database import create_engine, read
+from runtime import database, probe, redis_client
+from runtime.database import create_engine
 from runtime.durability import database_losses, log_losses, redis_losses
 from runtime.grpc_server import GrpcServer
 from runtime.migrations import migrate
 from runtime.partitioned_log import RedisStreamLog
-from runtime.problems import FatalError, Unavailable
+from runtime.problems import Unavailable
 from runtime.process import Stop, run_with_settings
-from runtime.redis_client import AWAY, connect
 from runtime.settings import CommonSettings
 from runtime.tokens import Verifier, load_or_create_keys
 
 log = structlog.get_logger()
 
 _Part = Batcher | CommandDispatch | Credentials | DeadLetters | Registry | MqttSource
-_REDIS_PATIENCE_S: Final = 60.0
 # What decoders ask of devices is asked again if it is lost.
 _REQUEST_EXPIRY_S: Final = 60
 
@@ -75,9 +71,9 @@ async def serve(stop: Stop, common: CommonSettings, settings: IngestSettings) ->
     await migrate(settings.database(common), "ingest")
     engine = create_engine(settings.database(common))
     try:
-        async with connect(common.redis_url.get_secret_value()) as client:
+        async with redis_client.connect(common.redis_url.get_secret_value()) as client:
             partitioned_log = RedisStreamLog(client, common.partitions)
-            if not await _redis_answers(client, stop):
+            if not await redis_client.wait_ready(client, stop):
                 return
             await partitioned_log.check_partitions()
             log_losses([*await redis_losses(client), await database_losses(engine, "ingest database")])
@@ -230,19 +226,6 @@ async def _knows_credentials(credentials: Credentials, stop: Stop) -> bool:
     return False
 
 
-async def _redis_answers(client: Redis, stop: Stop) -> bool:
-    """Waits for a server that is starting; False when asked to stop meanwhile. Raises FatalError in the end."""
-    deadline_s = asyncio.get_running_loop().time() + _REDIS_PATIENCE_S
-    while not stop.is_set():
-        wrong = await _check_redis(client)
-        if wrong is None:
-            return True
-        if asyncio.get_running_loop().time() > deadline_s:
-            raise FatalError(wrong)
-        await stop.wait_for(0.1)
-    return False
-
-
 async def _give_up(
     after_s: float, registry: Registry, batcher: Batcher, dead_letters: DeadLetters, answers: CommandAnswers
 ) -> None:
@@ -259,30 +242,13 @@ def _checks(client: Redis, engine: AsyncEngine, parts: Sequence[_Part]) -> Mappi
         return part.wrong
 
     return {
-        "redis": functools.partial(_check_redis, client),
-        "database": functools.partial(_check_database, engine),
+        "redis": functools.partial(redis_client.trouble, client),
+        "database": functools.partial(database.trouble, engine),
         **{
             f"{type(part).__name__.lower()}_{number}": functools.partial(what_is_wrong, part)
             for number, part in enumerate(parts)
         },
     }
-
-
-async def _check_redis(client: Redis) -> str | None:
-    try:
-        await client.ping()
-    except AWAY as error:
-        return f"Redis cannot be used: {error}"
-    return None
-
-
-async def _check_database(engine: AsyncEngine) -> str | None:
-    try:
-        async with read(engine) as connection:
-            await connection.execute(text("SELECT 1"))
-    except (Unavailable, DBAPIError, OSError) as error:
-        return f"the database does not answer: {error}"
-    return None
 
 
 if __name__ == "__main__":

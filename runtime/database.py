@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final, NewType
 
-from sqlalchemy import BigInteger, Connection, Integer, Table, event
+from sqlalchemy import BigInteger, Connection, Integer, Table, event, text
 from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
@@ -144,6 +144,18 @@ def _away_is_unavailable() -> Iterator[None]:
         raise Unavailable("the database closes connections as they are made", code="database_unavailable") from error
     except PoolTimeoutError as error:
         raise Unavailable("all database connections are in use", code="database_unavailable") from error
+
+
+async def trouble(engine: AsyncEngine) -> str | None:
+    """Why the database cannot be read now, in one line; None when it answers. A readiness check."""
+    try:
+        async with read(engine) as connection:
+            await connection.execute(text("SELECT 1"))
+    except Unavailable as problem:
+        return str(problem)
+    except (DBAPIError, OSError) as error:
+        return f"the database does not answer: {error}"
+    return None
 
 
 def is_away(error: BaseException | None) -> bool:

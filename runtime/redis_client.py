@@ -12,6 +12,9 @@ from redis.exceptions import BusyLoadingError, MasterDownError, OutOfMemoryError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from runtime.problems import FatalError
+from runtime.process import Stop
+
 
 class RefusedError(ResponseError):
     """The server answers, and takes no writes: its disk or its memory is full, or it is no master. In its own words."""
@@ -74,15 +77,23 @@ def connect(url: str, *, max_connections: int = 32) -> redis.Redis:
     return redis.Redis.from_pool(pool)
 
 
-async def wait_ready(client: redis.Redis, *, seconds: float = 30.0) -> None:
-    """Returns when the server answers. Raises the last connection error after `seconds`."""
-    deadline = asyncio.get_running_loop().time() + seconds
-    while True:
-        try:
-            await client.ping()
-        except AWAY:
-            if asyncio.get_running_loop().time() > deadline:
-                raise
-            await asyncio.sleep(0.1)
-        else:
-            return
+async def trouble(client: redis.Redis) -> str | None:
+    """Why the server cannot be used now, in one line; None when it answers. A readiness check."""
+    try:
+        await client.ping()
+    except AWAY as error:
+        return f"Redis cannot be used: {error}"
+    return None
+
+
+async def wait_ready(client: redis.Redis, stop: Stop, *, seconds: float = 60.0) -> bool:
+    """Waits for a server that is starting; False when asked to stop meanwhile. Raises FatalError after `seconds`."""
+    deadline_s = asyncio.get_running_loop().time() + seconds
+    while not stop.is_set():
+        wrong = await trouble(client)
+        if wrong is None:
+            return True
+        if asyncio.get_running_loop().time() > deadline_s:
+            raise FatalError(wrong)
+        await stop.wait_for(0.1)
+    return False

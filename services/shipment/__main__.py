@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -14,16 +15,15 @@ from typing import NamedTuple
 
 import redis.asyncio as redis
 import structlog
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from runtime import grpc_client, probe, redis_client
-from runtime.database import create_engine, read
+from runtime import database, grpc_client, probe, redis_client
+from runtime.database import create_engine
 from runtime.durability import database_losses, log_losses
 from runtime.event_stream import EventConsumer
 from runtime.grpc_server import GrpcServer
 from runtime.migrations import migrate
-from runtime.problems import FatalError, Unavailable
+from runtime.problems import FatalError
 from runtime.process import Stop, run_with_settings
 from runtime.redis_client import AWAY
 from runtime.settings import CommonSettings
@@ -77,13 +77,10 @@ async def serve(stop: Stop, common: CommonSettings, settings: ShipmentSettings) 
     async with wired(common, settings) as parts:
         log_losses([await database_losses(parts.engine, "shipment database")])
 
-        async def redis_answers() -> str | None:
-            return await _redis_trouble(parts.client)
-
-        async def database_answers() -> str | None:
-            return await _database_trouble(parts.engine)
-
-        checks: dict[str, probe.Check] = {"redis": redis_answers, "database": database_answers}
+        checks: dict[str, probe.Check] = {
+            "redis": functools.partial(redis_client.trouble, parts.client),
+            "database": functools.partial(database.trouble, parts.engine),
+        }
         services = [ShipmentsApi(parts.ports).add_to]
         async with (
             probe.serving(settings.probe_host, settings.probe_port, checks),
@@ -104,23 +101,6 @@ async def replay_dead(_stop: Stop, common: CommonSettings, settings: ShipmentSet
         except AWAY as error:
             raise FatalError(f"Redis does not answer: {error}") from error
         log.info("replayed", **replayed._asdict())
-
-
-async def _redis_trouble(client: redis.Redis) -> str | None:
-    try:
-        await client.ping()
-    except AWAY as error:
-        return f"Redis does not answer: {error}"
-    return None
-
-
-async def _database_trouble(engine: AsyncEngine) -> str | None:
-    try:
-        async with read(engine) as connection:
-            await connection.execute(text("SELECT 1"))
-    except Unavailable as problem:
-        return str(problem)
-    return None
 
 
 def _now_us() -> int:

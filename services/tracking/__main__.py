@@ -8,19 +8,17 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import structlog
-from sqlalchemy import text
 
 from drover.api.tracking.v1 import tracking_service_pb2_grpc as pb_grpc
 from runtime import process, redis_client
-from runtime.database import create_engine, read
+from runtime.database import create_engine, trouble
 from runtime.durability import database_losses, log_losses, redis_losses
 from runtime.grpc_server import GrpcServer
 from runtime.migrations import migrate
 from runtime.partitioned_log import RedisStreamLog
 from runtime.probe import Check, serving
-from runtime.problems import FatalError, Unavailable
+from runtime.problems import FatalError
 from runtime.process import Stop
-from runtime.redis_client import AWAY
 from runtime.settings import CommonSettings
 from runtime.tokens import load_or_create_keys
 from services.tracking.api import DefinitionsApi, TrackingApi
@@ -55,10 +53,9 @@ async def main(stop: Stop, common: CommonSettings, settings: TrackingSettings) -
     url = settings.database(common)
     await migrate(url, "services.tracking")
     client = redis_client.connect(common.redis_url.get_secret_value())
-    try:
-        await redis_client.wait_ready(client)
-    except AWAY as error:
-        raise FatalError(f"cannot reach Redis: {error}") from error
+    if not await redis_client.wait_ready(client, stop):
+        await client.aclose()
+        return
     telemetry = RedisStreamLog(client, common.partitions)
     await telemetry.check_partitions()
     database, writer = create_engine(url), create_engine(history_url(url))
@@ -134,12 +131,7 @@ async def main(stop: Stop, common: CommonSettings, settings: TrackingSettings) -
             return fold.trouble or event_sink.trouble
 
         async def database_answers() -> str | None:
-            try:
-                async with read(database) as connection:
-                    await connection.execute(text("SELECT 1"))
-            except Unavailable as error:
-                return str(error)
-            return history_sink.trouble
+            return await trouble(database) or history_sink.trouble
 
         async def snapshots_are_written() -> str | None:
             return rounds.trouble

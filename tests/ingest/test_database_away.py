@@ -7,10 +7,9 @@ import pathlib
 
 import pytest
 
-from ingest.__main__ import _check_database
 from ingest.devices.registry import AutoProvisioning
 from runtime import database
-from runtime.database import create_engine
+from runtime.database import create_engine, trouble
 from runtime.problems import Unavailable
 from tests.ingest.readings import position
 from tests.ingest.rig import NOW_US, FakeLog, Rig, running
@@ -68,11 +67,11 @@ async def test_a_mariadb_that_was_killed_is_waited_for(
     log = FakeLog()
     async with running(tmp_path, log, auto=ALL, url=mariadb_server.url) as rig:
         await rig.provision("truck")
-        assert await _check_database(rig.engine) is None
+        assert await trouble(rig.engine) is None
         mariadb_server.kill()
         try:
             sending = await _wrong(rig, message)
-            said = await _check_database(rig.engine)
+            said = await trouble(rig.engine)
             assert said is not None
             assert said.startswith("the database does not answer")
         finally:

@@ -7,6 +7,7 @@ import pytest
 from runtime import redis_client
 from runtime.partitioned_log import START, Append, RedisStreamLog, offset_key
 from runtime.problems import FatalError
+from runtime.process import Stop
 from tests.servers.redis import RedisServer
 
 pytestmark = pytest.mark.server
@@ -58,6 +59,6 @@ async def test_answered_appends_survive_kill_9(redis_server: RedisServer, redis_
         with pytest.raises(redis_client.AWAY):
             await log.append([Append(0, 1, b"lost")])
         redis_server.start()
-        await redis_client.wait_ready(client)
+        assert await redis_client.wait_ready(client, Stop())
         entries = await log.read_from({0: START, 1: START}, max_entries=1000)
         assert {entry.offset for entry in entries} == set(offsets)
