@@ -45,6 +45,25 @@ class EngineSettings:
     heading_after_m: float = 10.0
     """A heading is derived only from a movement at least this long."""
 
+    assumed_accuracy_m: float = 10.0
+    """The accuracy radius of a fix that has none."""
+    velocity_wander_m2_s3: float = 0.5
+    """How much velocity changes on its own: the variance that each axis of it gains in a second."""
+    stop_radius_m: float = 50.0
+    """A device stays at a place while its fixes lie within this, less their accuracy ..."""
+    stop_accuracy_cap_m: float = 100.0
+    """... of which no more than this counts."""
+    stop_clear_m: float = 500.0
+    """One fix farther away than this has left; else it takes two in a row."""
+    stop_after_us: int = 3 * MINUTE_US
+    """A place where the device stays for so long is a stop."""
+    trip_departs_m: float = 200.0
+    """A trip begins when a device that left a place is this far from it."""
+    trip_closes_after_us: int = 5 * MINUTE_US
+    """A stop that lasts longer ends the trip."""
+    trip_silence_us: int = 30 * MINUTE_US
+    """So does a longer silence."""
+
     tag_reads: int = 1
     """A tag is present after this many reads ..."""
     tag_reads_within_us: int = 10 * SECOND_US
@@ -68,6 +87,20 @@ class EngineSettings:
         for name in ("kept_fixes", "kept_quarantined", "kept_samples", "tag_reads"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
-        for name in ("horizon_us", "tag_silence_us", "highest_speed_mps", "imprecise_m"):
+        for name in (
+            "horizon_us",
+            "tag_silence_us",
+            "highest_speed_mps",
+            "imprecise_m",
+            "assumed_accuracy_m",
+            "velocity_wander_m2_s3",
+            "stop_radius_m",
+            "stop_after_us",
+            "trip_silence_us",
+        ):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
+        if self.trip_closes_after_us < self.stop_after_us:
+            raise ValueError(
+                "trip_closes_after_us must not be below stop_after_us: a stop is told before it ends a trip"
+            )
