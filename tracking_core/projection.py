@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 from geofence.kernel import scalar_kernel
+from tracking_core.columns import F64
 
-if TYPE_CHECKING:
-    from tracking_core.route_table import Line
+
+class Line(NamedTuple):
+    """Points of all planned lines, one line behind the other."""
+
+    longitude_deg: F64
+    latitude_deg: F64
+    along_m: F64
+    """Distance from the first point of the line."""
 
 
 @scalar_kernel

@@ -13,8 +13,8 @@ from geofence.kernel import scalar_kernel
 from tracking_core.columns import I64, NO_TIME, PositionColumns
 from tracking_core.device_table import NOTHING, DeviceColumns
 from tracking_core.folded_fixes import FoldedFixes
-from tracking_core.projection import project
-from tracking_core.route_table import Line, RouteColumns
+from tracking_core.projection import Line, project
+from tracking_core.route_table import RouteColumns
 from tracking_core.settings import EngineSettings
 
 PACE_FADES_S: Final = 1800.0

@@ -12,16 +12,7 @@ from tracking_core.columns import F64, I32, I64, NO_TIME
 from tracking_core.definitions import Route
 from tracking_core.device_table import DeviceColumns
 from tracking_core.growth import longer_columns, next_size
-from tracking_core.projection import project
-
-
-class Line(NamedTuple):
-    """Points of all planned lines, one line behind the other."""
-
-    longitude_deg: F64
-    latitude_deg: F64
-    along_m: F64
-    """Distance from the first point of the line."""
+from tracking_core.projection import Line, project
 
 
 class RouteColumns(NamedTuple):
