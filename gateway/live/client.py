@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
 from typing import Final, Protocol
 
@@ -12,7 +11,7 @@ import numpy as np
 from gateway.json_view import encode
 from gateway.live.subscription import Subscription
 from gateway.live.tenant import Tenant
-from gateway.live.view_frames import ViewFrame, ViewFrames
+from gateway.live.view_frames import PresentFrames, ViewFrame
 from gateway.metrics import EVENTS_MISSED, EVENTS_QUEUED, FRAMES_DROPPED
 
 _REPLIES: Final = 16
@@ -42,8 +41,9 @@ class Client:
     messages wait in `replies`; when that is full its messages are not read.
     """
 
-    def __init__(self, tenant: Tenant, event_queue: int) -> None:
+    def __init__(self, tenant: Tenant, frames: PresentFrames, event_queue: int) -> None:
         self.tenant: Final = tenant
+        self._frames: Final = frames
         self.wake: Final = asyncio.Event()
         """Set when there may be something to send."""
         self.is_resting = False
@@ -152,9 +152,7 @@ class Client:
         tenant, subscription = self.tenant, self._subscription
         if subscription is None or not tenant.loaded or self._tick == tenant.table.tick:
             return None
-        if tenant.frames is None or tenant.frames.tick != tenant.table.tick:
-            tenant.frames = ViewFrames(tenant, time.time_ns() // 1000)
-        frames = tenant.frames
+        frames = self._frames.get()
         frame: ViewFrame | None
         if self._tick is None:
             frame = frames.snapshot(subscription.selection)

@@ -19,6 +19,7 @@ from drover.tracking.v1.definition_pb2 import DefinitionChange
 from drover.tracking.v1.event_pb2 import TrackingEvent
 from gateway import json_view, metrics
 from gateway.live import listener
+from gateway.live.audience import Audience
 from gateway.live.client import Client, text
 from gateway.live.device_index import FOREIGN, UNKNOWN, DeviceIndex
 from gateway.live.frames import Kind
@@ -56,7 +57,7 @@ class Hub:
         self._settings = settings
         self._redis = redis_client
         self._upstream = upstream
-        self._tenants: dict[str, Tenant] = {}
+        self._audiences: dict[str, Audience] = {}
         self._by_number: dict[int, Tenant] = {}
         self._next_number = 1
         self._index = DeviceIndex()
@@ -87,16 +88,16 @@ class Hub:
 
     def join(self, tenant_name: str) -> Client:
         """A new client of a tenant."""
-        tenant = self._tenants.get(tenant_name)
-        if tenant is None:
+        audience = self._audiences.get(tenant_name)
+        if audience is None:
             tenant = Tenant(tenant_name, self._next_number, self._settings.history_ticks)
             self._next_number += 1
-            self._tenants[tenant_name] = tenant
+            audience = Audience(tenant)
+            self._audiences[tenant_name] = audience
             self._by_number[tenant.number] = tenant
             self._stale.add(tenant)
             self._fetch.set()
-        client = Client(tenant, self._settings.event_queue)
-        tenant.clients.add(client)
+        client = audience.join(self._settings.event_queue)
         self.client_count += 1
         self.nobody.clear()
         metrics.CLIENTS.set(self.client_count)
@@ -105,7 +106,7 @@ class Hub:
     def leave(self, client: Client) -> None:
         """The client is gone."""
         client.close()
-        client.tenant.clients.discard(client)
+        self._audiences[client.tenant.name].clients.discard(client)
         client.tenant.idle_since_s = time.monotonic()
         self.client_count -= 1
         if not self.client_count:
@@ -169,27 +170,27 @@ class Hub:
 
     def _hear_unknown(self, numbers: list[int]) -> None:
         """New devices, or those of tenants without clients: the next fetch tells which."""
-        if self._tenants:
+        if self._audiences:
             self._unknown.update(numbers)
-            self._stale.update(self._tenants.values())
+            self._stale.update(audience.tenant for audience in self._audiences.values())
             self._fetch.set()
 
     def _hear_event(self, tenant_name: str, data: bytes) -> None:
-        tenant = self._tenants.get(tenant_name)
-        if tenant is None or not tenant.clients:
+        audience = self._audiences.get(tenant_name)
+        if audience is None or not audience.clients:
             return
         event = TrackingEvent.FromString(data)
         if event.tenant != tenant_name:
             raise DecodeError("an event of another tenant than its channel's")
         alert = json_view.is_alert(event)
         message = ""
-        for client in tenant.clients:
+        for client in audience.clients:
             if client.wants_event(event.device_number, alert=alert):
                 message = message or text({"type": "event", "alert": alert, "event": json_view.event(event)})
                 client.push(message)
 
     def _hear_definition(self, tenant_name: str, data: bytes) -> None:
-        if tenant_name in self._tenants:
+        if tenant_name in self._audiences:
             change = DefinitionChange.FromString(data)
             field = change.WhichOneof("change")
             if field is not None:
@@ -200,12 +201,12 @@ class Hub:
                 )
 
     def _hear_shipment(self, tenant_name: str, data: bytes) -> None:
-        if tenant_name in self._tenants:
+        if tenant_name in self._audiences:
             self._notify(tenant_name, {"type": "shipment_changed", "id": Shipment.FromString(data).shipment_id})
 
     def _notify(self, tenant_name: str, message: object) -> None:
         encoded = text(message)
-        for client in self._tenants[tenant_name].clients:
+        for client in self._audiences[tenant_name].clients:
             if client.wants_notices():
                 client.push(encoded)
 
@@ -213,7 +214,7 @@ class Hub:
 
     def resync(self) -> None:
         """Something may have been missed: fetches the positions of all tenants with clients anew."""
-        self._stale.update(self._tenants.values())
+        self._stale.update(audience.tenant for audience in self._audiences.values())
         self._fetch.set()
 
     async def _fetches(self) -> None:
@@ -248,12 +249,13 @@ class Hub:
     def _fetch_failed(self, tenant: Tenant, problem: Problem) -> None:
         metrics.RESYNCS.labels("failed").inc()
         log.warning("cannot fetch positions", tenant=tenant.name, reason=str(problem), code=problem.code)
-        if tenant.name not in self._tenants:
+        audience = self._audiences.get(tenant.name)
+        if audience is None:
             return
         self._stale.add(tenant)
         if not tenant.loaded:
             message = text({"type": "error", "problem": details_of(problem)})
-            for client in tenant.clients:
+            for client in audience.clients:
                 if client.replies.empty():  # told once until it is read
                     client.replies.put_nowait(message)
                     client.wake.set()
@@ -267,9 +269,9 @@ class Hub:
             due_s = max(due_s + interval_s, time.monotonic())
             await asyncio.sleep(due_s - time.monotonic())
             started_s = time.monotonic()
-            changed = [tenant for tenant in self._tenants.values() if tenant.table.advance()]
-            for tenant in changed:
-                await self._show(tenant)
+            changed = [audience for audience in self._audiences.values() if audience.tenant.table.advance()]
+            for audience in changed:
+                await self._show(audience)
             took_s = time.monotonic() - started_s
             metrics.TICK_SECONDS.observe(took_s)
             # With many clients frames come less often, before REST and pub/sub have to wait for them.
@@ -279,14 +281,15 @@ class Hub:
     def _advance(self, tenant: Tenant) -> None:
         """Shows what was fetched without waiting for the next tick."""
         tenant.table.advance()
-        for client in tenant.clients:
+        audience = self._audiences.get(tenant.name)
+        for client in audience.clients if audience else ():
             client.wake.set()
 
-    async def _show(self, tenant: Tenant) -> None:
+    async def _show(self, audience: Audience) -> None:
         """Brings clients to the present tick by and by: REST and pub/sub get their turn between them."""
         frames: Counter[Kind] = Counter()
         positions = size = 0
-        for count, client in enumerate(list(tenant.clients), 1):
+        for count, client in enumerate(list(audience.clients), 1):
             frame = client.deliver()
             if frame is not None:
                 frames[frame.kind] += 1
@@ -301,10 +304,11 @@ class Hub:
 
     def _drop_idle(self) -> None:
         now_s = time.monotonic()
-        for tenant in list(self._tenants.values()):
-            if not tenant.clients and now_s - tenant.idle_since_s > _IDLE_S:
-                del self._tenants[tenant.name]
+        for audience in list(self._audiences.values()):
+            tenant = audience.tenant
+            if not audience.clients and now_s - tenant.idle_since_s > _IDLE_S:
+                del self._audiences[tenant.name]
                 del self._by_number[tenant.number]
                 self._stale.discard(tenant)
                 self._index.forget(tenant.table.device_number[: tenant.table.length])
-        metrics.DEVICES.set(sum(tenant.table.length for tenant in self._tenants.values()))
+        metrics.DEVICES.set(sum(audience.tenant.table.length for audience in self._audiences.values()))

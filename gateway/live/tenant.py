@@ -1,18 +1,14 @@
-"""What one tenant's clients share: its positions, its devices' names, and the clients themselves."""
+"""What one tenant's clients share: its positions, its devices' names, and what they look at."""
 
 from __future__ import annotations
 
 import secrets
 from collections import Counter
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from gateway.live.positions_table import PositionsTable
 from gateway.live.subscription import Selection
-
-if TYPE_CHECKING:
-    from gateway.live.client import Client
-    from gateway.live.view_frames import ViewFrames
 
 
 class Tenant:
@@ -31,10 +27,8 @@ class Tenant:
         self.device_ids: Final[list[str]] = []
         self.display_names: Final[list[str]] = []
         self.row_of_id: Final[dict[str, int]] = {}
-        self.clients: Final[set[Client]] = set()
         self.selections: Final[Counter[Selection]] = Counter()
         """How many clients see the same: their frames are made once."""
-        self.frames: ViewFrames | None = None
         self.loaded = False
         """Whether positions were fetched at least once; before that a snapshot would be empty by mistake."""
         self.idle_since_s = 0.0

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+import time
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -175,3 +176,17 @@ class ViewFrames:
             "removed": removed.tolist(),
         }
         return encode(message).decode()
+
+
+class PresentFrames:
+    """The frames of a tenant's present tick, made when the first client asks for them."""
+
+    def __init__(self, tenant: Tenant) -> None:
+        self._tenant: Final = tenant
+        self._frames: ViewFrames | None = None
+
+    def get(self) -> ViewFrames:
+        """Those of the table as it is now."""
+        if self._frames is None or self._frames.tick != self._tenant.table.tick:
+            self._frames = ViewFrames(self._tenant, time.time_ns() // 1000)
+        return self._frames

@@ -8,6 +8,7 @@ import numpy as np
 import pydantic
 import pytest
 
+from gateway.live.audience import Audience
 from gateway.live.client import Client
 from gateway.live.frames import Kind
 from gateway.live.rate_limit import RateLimit
@@ -25,14 +26,14 @@ def drain(client: Client) -> list[str]:
 
 
 def test_events_wait_in_order() -> None:
-    client = Client(make_tenant(0), 4)
+    client = Audience(make_tenant(0)).join(4)
     for each in "abcd":
         client.push(each)
     assert drain(client) == ["a", "b", "c", "d"]
 
 
 def test_a_full_queue_gives_way_at_its_old_end_and_says_so() -> None:
-    client = Client(make_tenant(0), 4)
+    client = Audience(make_tenant(0)).join(4)
     for each in "abcdefg":
         client.push(each)
     first, *rest = drain(client)
@@ -52,7 +53,7 @@ def test_a_full_queue_gives_way_at_its_old_end_and_says_so() -> None:
     ],
 )
 def test_which_events_a_client_wants(events, numbers, wanted) -> None:
-    client = Client(make_tenant(3), 4)
+    client = Audience(make_tenant(3)).join(4)
     assert not client.wants_event(1, alert=True)
     client.subscribe(Subscription(None, numbers, "binary", events), None)
     found = {(number, alert) for number in (1, 2) for alert in (True, False) if client.wants_event(number, alert=alert)}
@@ -67,11 +68,11 @@ def _resumed(
     for at in range(5):
         tenant.table.take(np.array([at % 2]), fixes([(at, 1.0 * at, 0.0)]))
         tenant.table.advance()
-    first = Client(tenant, 4)
+    first = Audience(tenant).join(4)
     first.subscribe(EVERYTHING, None)
     found = first.next_frame()
     assert found is not None
-    second, screen = Client(tenant, 4), Screen()
+    second, screen = Audience(tenant).join(4), Screen()
     tenant.table.take(np.array([0]), fixes([(9, 9.0, 0.0)]))
     tenant.table.advance()
     second.subscribe(subscription, (token or first.resume_token(), sequence_of_break))
@@ -95,7 +96,7 @@ def test_a_client_that_comes_back_too_late_or_to_something_else_begins_anew() ->
 def test_nothing_is_shown_before_positions_were_fetched() -> None:
     tenant = make_tenant(1)
     tenant.loaded = False
-    client = Client(tenant, 4)
+    client = Audience(tenant).join(4)
     client.subscribe(EVERYTHING, None)
     assert client.next_frame() is None
     tenant.loaded = True
@@ -104,7 +105,8 @@ def test_nothing_is_shown_before_positions_were_fetched() -> None:
 
 def test_frames_are_made_once_for_all_who_see_the_same() -> None:
     tenant = make_tenant(2)
-    clients = [Client(tenant, 4) for _ in range(3)]
+    audience = Audience(tenant)
+    clients = [audience.join(4) for _ in range(3)]
     for client in clients:
         client.subscribe(EVERYTHING, None)
     frames = [client.next_frame() for client in clients]

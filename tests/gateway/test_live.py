@@ -430,6 +430,6 @@ async def test_what_is_left_leaves_nothing_behind(live: Gateway) -> None:
     async with asyncio.timeout(5):
         await live.hub.nobody.wait()
     assert live.hub.client_count == 0
-    assert not live.hub._tenants["acme"].clients
-    assert not live.hub._tenants["acme"].selections
+    assert not live.hub._audiences["acme"].clients
+    assert not live.hub._audiences["acme"].tenant.selections
     assert EVENTS_QUEUED._value.get() == queued

@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway.json_view import time_us
-from gateway.live.client import Client
+from gateway.live.audience import Audience
 from gateway.live.frames import Kind, unpack
 from gateway.live.positions_table import Fixes, PositionsTable
 from gateway.live.subscription import Format, Subscription, Viewport, viewport
@@ -125,10 +125,11 @@ def test_a_screen_shows_what_it_should(
     if view is not None:
         numbers = None
     chosen = None if numbers is None else tuple(sorted(numbers))
-    client, screen = Client(tenant, 8), Screen()
+    audience = Audience(tenant)
+    client, screen = audience.join(8), Screen()
     client.subscribe(Subscription(view, chosen, form, "all"), None)
     if others:  # the frame is then shared
-        Client(tenant, 8).subscribe(Subscription(view, chosen, form, "none"), None)
+        audience.join(8).subscribe(Subscription(view, chosen, form, "none"), None)
     for updates, reads in ticks:
         rows = np.array([row for row, *_ in updates], np.int64)
         if updates:
@@ -184,7 +185,7 @@ def test_what_a_late_fix_put_right_replaces_what_is_newer_or_of_the_same_time() 
 
 def test_what_is_not_yet_a_tick_is_not_seen() -> None:
     tenant = make_tenant(1)
-    client = Client(tenant, 8)
+    client = Audience(tenant).join(8)
     client.subscribe(Subscription(None, None, "binary", "all"), None)
     tenant.table.take(np.array([0]), fixes([(1, 0.0, 0.0)]))
     found = client.next_frame()

@@ -6,6 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.live.audience import Audience
 from gateway.live.change_history import Change
 from gateway.live.client import Client
 from gateway.live.frames import Kind, pack, unpack
@@ -72,7 +73,7 @@ class Outlet:
 
 def _client() -> tuple[Client, Outlet]:
     tenant = make_tenant(2)
-    client, outlet = Client(tenant, 4), Outlet()
+    client, outlet = Audience(tenant).join(4), Outlet()
     client.subscribe(Subscription(Viewport(-1, -1, 1, 1), None, "binary", "all"), None)
     client.outlet, client.is_resting = outlet, True
     client.wake.clear()
