@@ -14,12 +14,32 @@ from geofence.kernel import scalar_kernel
 from geofence.transitions import Crossing
 from tracking_core.columns import NO_TIME
 from tracking_core.device_table import NOTHING, DeviceColumns
-from tracking_core.event_rows import AMENDED, FIRST_TOLD, TOLD_AGAIN, TOLD_LATE, WITHDRAWN, EventRows
+from tracking_core.event_rows import (
+    AMENDED,
+    FIRST_TOLD,
+    SIGNAL_LOST,
+    TOLD_AGAIN,
+    TOLD_LATE,
+    WITHDRAWN,
+    EventRows,
+)
 from tracking_core.geofencing import write_crossing
 from tracking_core.journal import NO_CROSSING, JournalColumns
 from tracking_core.node_pool import give_back
 
 _FARTHEST_US: Final = 2**63 - 1
+
+
+@scalar_kernel
+def is_timed(kind: int) -> bool:
+    """Whether an event of this kind is brought about by time alone: confirmed when it was due, whatever showed it."""
+    return kind == SIGNAL_LOST
+
+
+@scalar_kernel
+def confirmed_us(journal: JournalColumns, node: int) -> int:
+    """When the event of a change was confirmed."""
+    return int(journal.observed_at_us[node] if is_timed(journal.kind[node]) else journal.at_us[node])
 
 
 @scalar_kernel
@@ -31,11 +51,13 @@ def tell(
     """
     crossing = Crossing(journal.observed_at_us[node], journal.latitude_deg[node], journal.longitude_deg[node])
     at = events.filled[0]
-    write_crossing(events, reading, journal.kind[node], row, journal.fence[node], crossing, journal.at_us[node])
+    write_crossing(events, reading, journal.kind[node], row, journal.fence[node], crossing, confirmed_us(journal, node))
     events.correction[at] = correction
     events.named_at_us[at] = journal.named_at_us[node]
     events.revision[at] = journal.revision[node]
     events.told_at_us[at] = told_at_us
+    events.opened_at_us[at] = journal.since_us[node]
+    events.assumed[at] = journal.assumed[node]
 
 
 @scalar_kernel
@@ -113,6 +135,7 @@ def take_over(journal: JournalColumns, node: int, old: int) -> None:
     """Gives the event of a change name and revision of one that was told, which is then done with."""
     journal.named_at_us[node] = journal.named_at_us[old]
     journal.revision[node] = journal.revision[old]
+    journal.assumed[node] = journal.assumed[old]
     journal.kind[old] = NO_CROSSING
 
 
@@ -137,7 +160,8 @@ def keep_told(journal: JournalColumns, row: int, from_us: int, taken_back: int, 
                 if (
                     is_unnamed(journal, node, old)
                     and journal.observed_at_us[node] == journal.observed_at_us[old]
-                    and journal.at_us[node] == journal.at_us[old]
+                    and confirmed_us(journal, node) == confirmed_us(journal, old)
+                    and journal.since_us[node] == journal.since_us[old]
                     and journal.latitude_deg[node] == journal.latitude_deg[old]
                     and journal.longitude_deg[node] == journal.longitude_deg[old]
                 ):
@@ -188,11 +212,13 @@ def tell_corrections(
     reading: int,
     from_us: int,
     taken_back: int,
+    late: bool,  # noqa: FBT001 - kernels know no keywords
     devices: DeviceColumns,
     events: EventRows,
 ) -> None:
-    """Tells the difference between a chain of changes that was taken back and the changes from this time on. There must
-    be room for the events of both. The chain is given back.
+    """Tells the difference between a chain of changes that was taken back and the changes from this time on: because of
+    a late fix, or of one that came in order and shows that something was assumed wrongly. There must be room for the
+    events of both. The chain is given back.
     """
     keep_told(journal, row, from_us, taken_back, devices)
     # Those of the same time first: nobody should read that it moved to where another one was withdrawn.
@@ -209,4 +235,4 @@ def tell_corrections(
             journal.following[old] = devices.first_withdrawn[row]
             devices.first_withdrawn[row] = old
         old = following
-    tell_news(journal, row, reading, from_us, True, devices, events)
+    tell_news(journal, row, reading, from_us, late, devices, events)

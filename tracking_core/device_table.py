@@ -47,6 +47,10 @@ class DeviceColumns(NamedTuple):
     first_tag: I32
     reader_at_us: I64
     """The newest observed time of a tag read that counts."""
+    lag_us: I64
+    """By how much the log's clock was ahead of the device's when its newest fix came: timers run by the device's."""
+    lost_at_us: I64
+    """Since when the signal counts as lost; NO_TIME while it is there."""
     tags_due_us: I64
     """No tag at this reader has been silent for long enough before its clock shows this; NEVER without tags."""
     settled_us: I64
@@ -76,6 +80,8 @@ _LAYOUT: Final[tuple[tuple[str, float], ...]] = (
     ("i4", NOTHING),
     ("i4", NOTHING),
     ("i4", NOTHING),
+    ("i8", NO_TIME),
+    ("i8", 0),
     ("i8", NO_TIME),
     ("i8", NEVER),
     ("i8", NO_TIME),

@@ -22,6 +22,7 @@ from tracking_core.columns import (
 )
 from tracking_core.definition_stage import DefinitionStage
 from tracking_core.definitions import Definition, DeviceIdentity
+from tracking_core.device_table import NEVER
 from tracking_core.door import let_in
 from tracking_core.engine_state import EngineState
 from tracking_core.eta import RouteEta, predict
@@ -42,6 +43,7 @@ from tracking_core.snapshot import pack_state, unpack_state
 from tracking_core.stages import run_stage
 from tracking_core.step_result import LatestColumns, StepResult, VerdictChangeColumns, no_verdict_changes
 from tracking_core.tag_presence import expire_tags, read_tags
+from tracking_core.timers import find_first_due, fire_timers
 
 
 class Engine:
@@ -53,7 +55,9 @@ class Engine:
 
     def __init__(self, settings: EngineSettings) -> None:
         self.settings = settings
-        self._folding_rules = FoldingRules(quality_rules(settings), motion_rules(settings))
+        self._folding_rules = FoldingRules(
+            quality_rules(settings), motion_rules(settings), settings.signal_lost_after_us
+        )
         self._route_rules = route_rules(settings)
         self._sample_rules = sample_rules(settings)
         self._events = EventBuffer()
@@ -79,7 +83,9 @@ class Engine:
 
     def announce(self, devices: Sequence[DeviceIdentity]) -> None:
         """Learns who device numbers are; idempotent. Raises WrongPartitionError for a device of another partition."""
-        self._state.devices.announce(devices, self._state.fences.tenant_number)
+        state = self._state
+        state.devices.announce(devices, state.fences.tenant_number)
+        self._find_first_due()
 
     def define(self, change: Definition, now_us: int) -> StepResult:
         """Obeys one edit, and evaluates the last fix or sample of the devices concerned, with cause definition.
@@ -87,8 +93,8 @@ class Engine:
         A version not above the last one seen for that id, deletions included, changes nothing. What people wrote is
         validated where it comes in (geofence/validation.py, tracking_core/definitions.py), before it is in the log.
         """
-        departed = self._expire_tags(self._advance(now_us))
-        return _only_events(departed + self._definitions.obey(change))
+        due = self._fire_timers(self._advance(now_us))
+        return _only_events(due + self._definitions.obey(change))
 
     def step(self, readings: Readings, now_us: int) -> StepResult:
         """Folds a batch: due timers first, then every reading in its order, positions before samples before tag reads.
@@ -100,7 +106,7 @@ class Engine:
         fixes, samples, reads = let_in(readings)
         rows, sample_rows, read_rows = (self._state.devices.place(kind.device) for kind in (fixes, samples, reads))
 
-        departed = self._expire_tags(now_us)
+        due = self._fire_timers(now_us)
         folded, crossings = self._fold_fixes(fixes, rows, now_us)
         self._follow_routes(fixes, rows, folded)
         sensor_verdicts, excursions = self._check_samples(samples, sample_rows, now_us)
@@ -114,16 +120,20 @@ class Engine:
             folded.heading_deg,
             self._verdict_changes(),
             self._newest_fixes(fixes, rows, folded),
-            (*departed, *crossings, *excursions, *presences),
+            (*due, *crossings, *excursions, *presences),
         )
 
     def tick(self, now_us: int) -> StepResult:
         """Fires the timers that are due."""
-        return _only_events(self._expire_tags(self._advance(now_us)))
+        return _only_events(self._fire_timers(self._advance(now_us)))
 
     def next_wakeup_us(self) -> int | None:
-        """When the first timer is due, by the log's clock: `tick` should be called then if no entry comes before."""
-        return self._state.tags.next_due_us()
+        """When, by the log's clock, `tick` should be called if no entry comes: never after the first timer is due."""
+        first_us = int(self._state.first_due_us[0])
+        tags_us = self._state.tags.next_due_us()
+        if first_us == NEVER:
+            return tags_us
+        return first_us if tags_us is None else min(first_us, tags_us)
 
     def latest(self, numbers: U32 | None = None) -> LatestColumns:
         """The newest counted fixes of these devices, or of all, by ascending number; devices without one are left out.
@@ -179,11 +189,39 @@ class Engine:
             state.journal.columns,
             state.edits,
         )
+        # As it will be known when it is restored.
+        self._find_first_due()
         return pack_state(self._state, self.settings)
+
+    def _find_first_due(self) -> None:
+        state = self._state
+        lost_after_us = self.settings.signal_lost_after_us
+        find_first_due(state.devices.rows, state.devices.columns, lost_after_us, state.first_due_us)
 
     def _advance(self, now_us: int) -> int:
         self._state.clock_us = max(self._state.clock_us, now_us)
         return self._state.clock_us
+
+    def _fire_timers(self, now_us: int) -> list[CoreEvent]:
+        self._events.clear()
+        state = self._state
+
+        def kernel(start: int) -> int:
+            return fire_timers(
+                start,
+                state.devices.rows,
+                now_us,
+                state.devices.columns,
+                state.journal.columns,
+                state.edits,
+                self.settings.signal_lost_after_us,
+                state.first_due_us,
+                self._events.rows,
+            )
+
+        if state.devices.rows:
+            run_stage(self._events, kernel, state.devices.rows, state.journal.make_room)
+        return self._building.build(self._events.rows, Cause.TIMER) + self._expire_tags(now_us)
 
     def _expire_tags(self, now_us: int) -> list[CoreEvent]:
         self._events.clear()
@@ -220,6 +258,7 @@ class Engine:
                 state.journal.columns,
                 state.edits,
                 holding,
+                state.first_due_us,
                 self._folding_rules,
                 progress,
                 folded,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from geofence.fence_set import FenceSet
-from tracking_core.device_table import DeviceTable
+from tracking_core.device_table import NEVER, DeviceTable
 from tracking_core.growth import longer, next_size
 from tracking_core.journal import Journal
 from tracking_core.presence_pool import PresencePool
@@ -27,6 +27,8 @@ class EngineState:
         self.fences = FenceSet()
         self.presences = PresencePool()
         self.journal = Journal()
+        self.first_due_us = np.full(1, NEVER, np.int64)
+        """No timer of a device is due before, by the log's clock."""
         self.edits = np.zeros(0, np.int64)
         """How often the fences of each tenant, by its number, were edited."""
         self.sensors = SensorTable(settings.kept_samples)

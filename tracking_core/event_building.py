@@ -16,6 +16,8 @@ from tracking_core.event_rows import (
     EXCURSION_OPENED,
     EXITED,
     FIRST_TOLD,
+    SIGNAL_LOST,
+    SIGNAL_RESTORED,
     TAG_ARRIVED,
     TAG_DEPARTED,
     TOLD_AGAIN,
@@ -31,6 +33,7 @@ from tracking_core.events import (
     ExcursionClosing,
     ExcursionOpening,
     FenceCrossing,
+    SignalChange,
     Standing,
     TagPresence,
 )
@@ -44,8 +47,31 @@ _KINDS = {
     EXCURSION_OPENED: EventKind.EXCURSION_OPENED,
     TAG_DEPARTED: EventKind.TAG_DEPARTED,
     TAG_ARRIVED: EventKind.TAG_ARRIVED,
+    SIGNAL_LOST: EventKind.SIGNAL_LOST,
+    SIGNAL_RESTORED: EventKind.SIGNAL_RESTORED,
 }
 
+_TURN = {
+    kind: turn
+    for turn, kind in enumerate(
+        (
+            SIGNAL_LOST,
+            SIGNAL_RESTORED,
+            EXITED,
+            ENTERED,
+            EXCURSION_CLOSED,
+            EXCURSION_OPENED,
+            TAG_DEPARTED,
+            TAG_ARRIVED,
+        )
+    )
+}
+"""In which order events of one reading are told: what was due before it first, exits before enters."""
+
+_TIMED = frozenset({SIGNAL_LOST})
+"""Brought about by time, whatever shows it."""
+_CORRECTABLE = frozenset({SIGNAL_LOST, SIGNAL_RESTORED, EXITED, ENTERED})
+"""Kinds that rest on fixes, and so are corrected when one arrives late."""
 
 _STANDINGS = {
     TOLD_LATE: Standing.TOLD,
@@ -75,6 +101,7 @@ class _Row(NamedTuple):
     named_at_us: int
     revision: int
     told_at_us: int
+    assumed: int
 
 
 class _Subject(NamedTuple):
@@ -97,10 +124,9 @@ class EventBuilding:
         self._tags = tags
 
     def build(self, rows: EventRows, cause: Cause) -> list[CoreEvent]:
-        """Events of one stage, by reading; on one reading exits before enters, closings before openings, departures
-        before arrivals, then by when they were confirmed, then by subject; of corrections the withdrawals first, then
-        all by when they were confirmed. Departures of tags have the cause TIMER and are assumed, however they were
-        noticed. A device that was never announced has no events.
+        """Events of one stage, by reading; on one reading in the order of _TURN, then by when they were confirmed, then
+        by subject; of corrections the withdrawals first, then all by when they were confirmed. Departures of tags have
+        the cause TIMER and are assumed, however they were noticed. A device that was never announced has no events.
         """
         count = int(rows.filled[0])
         if count == 0:
@@ -123,20 +149,20 @@ class EventBuilding:
                 subject.version,
                 row.observed_at_us,
                 row.confirmed_at_us,
-                Cause.TIMER if silence else cause,
+                Cause.TIMER if silence or row.kind in _TIMED else cause,
                 0,
-                silence,
+                silence or (row.kind in _CORRECTABLE and row.assumed == 1),
                 _known(row.latitude_deg),
                 _known(row.longitude_deg),
                 subject.details,
             )
             # Of what a late fix brought about, the withdrawn first, then all in the order of time.
             turn = 0
-            if row.kind in (EXITED, ENTERED) and row.correction != FIRST_TOLD:
+            if row.kind in _CORRECTABLE and row.correction != FIRST_TOLD:
                 event = _corrected(event, row)
                 if row.correction != TOLD_AGAIN:
                     turn = -1 if row.correction == WITHDRAWN else row.confirmed_at_us
-            key = (row.reading, turn, row.kind, row.confirmed_at_us, device, subject.subject_id, subject.probe)
+            key = (row.reading, turn, _TURN[row.kind], row.confirmed_at_us, device, subject.subject_id, subject.probe)
             built.append((key, event))
         built.sort(key=_KEY)
         return [event for _, event in built]
@@ -144,6 +170,9 @@ class EventBuilding:
     def _crossing(self, row: _Row) -> _Subject:
         fence = self._fences.definition(row.subject)
         return _Subject(fence.fence_id, fence.version, 0, FenceCrossing(fence.name))
+
+    def _signal(self, row: _Row) -> _Subject:
+        return _Subject("", 0, 0, SignalChange(row.opened_at_us))
 
     def _opening(self, row: _Row) -> _Subject:
         limit = self._sensors.definitions[row.subject]
@@ -169,6 +198,8 @@ _SUBJECTS: dict[int, Callable[[EventBuilding, _Row], _Subject]] = {
     EXCURSION_OPENED: EventBuilding._opening,  # noqa: SLF001
     TAG_DEPARTED: EventBuilding._tag,  # noqa: SLF001
     TAG_ARRIVED: EventBuilding._tag,  # noqa: SLF001
+    SIGNAL_LOST: EventBuilding._signal,  # noqa: SLF001
+    SIGNAL_RESTORED: EventBuilding._signal,  # noqa: SLF001
 }
 
 

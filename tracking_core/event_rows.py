@@ -11,11 +11,12 @@ from tracking_core.growth import longer_columns, next_size
 
 ENTERED: Final = 1
 EXITED: Final = 0
-"""Below ENTERED, so that exits come before enters on one fix."""
 EXCURSION_CLOSED: Final = 2
 EXCURSION_OPENED: Final = 3
 TAG_DEPARTED: Final = 4
 TAG_ARRIVED: Final = 5
+SIGNAL_LOST: Final = 6
+SIGNAL_RESTORED: Final = 7
 
 FIRST_TOLD: Final = 0
 TOLD_LATE: Final = 1
@@ -36,7 +37,7 @@ class EventRows(NamedTuple):
     row: I64
     """The device's row."""
     subject: I32
-    """Slot of the fence, limit or tag."""
+    """Slot of the fence, limit or tag; of an event about the device itself anything."""
     series: I32
     """Slot of the sensor series."""
     observed_at_us: I64
@@ -49,12 +50,14 @@ class EventRows(NamedTuple):
     opened_at_us: I64
     antenna: I64
     correction: U8
-    """FIRST_TOLD to WITHDRAWN; this and what follows only of fence crossings."""
+    """FIRST_TOLD to WITHDRAWN; this and what follows only of what fixes and the silence between them bring about."""
     named_at_us: I64
     """The time under which the event was first told."""
     revision: I32
     told_at_us: I64
     """What `observed_at_us` was in the revision before."""
+    assumed: U8
+    """1 where a timer was due and no fix from then on had been seen."""
 
 
 _DTYPES: Final = (
@@ -76,6 +79,7 @@ _DTYPES: Final = (
     "i8",
     "i4",
     "i8",
+    "u1",
 )
 
 

@@ -17,6 +17,8 @@ class EventKind(enum.StrEnum):
     EXCURSION_CLOSED = "excursion_closed"
     TAG_ARRIVED = "tag_arrived"
     TAG_DEPARTED = "tag_departed"
+    SIGNAL_LOST = "signal_lost"
+    SIGNAL_RESTORED = "signal_restored"
 
 
 class Cause(enum.IntEnum):
@@ -73,7 +75,13 @@ class TagPresence(NamedTuple):
     antenna: int
 
 
-EventDetails: TypeAlias = FenceCrossing | ExcursionOpening | ExcursionClosing | TagPresence
+class SignalChange(NamedTuple):
+    """Details of signal_lost and signal_restored: the newest fix that counted before the silence."""
+
+    last_fix_at_us: int
+
+
+EventDetails: TypeAlias = FenceCrossing | ExcursionOpening | ExcursionClosing | TagPresence | SignalChange
 
 
 class CoreEvent(NamedTuple):
@@ -84,17 +92,17 @@ class CoreEvent(NamedTuple):
     tenant: str
     device_id: str
     subject_id: str
-    """The fence_id, the limit_id, or the EPC as lower-case hexadecimal digits."""
+    """The fence_id, the limit_id, or the EPC as lower-case hexadecimal digits; empty for the device itself."""
     subject_version: int
-    """The version of the fence or limit; 0 for a tag."""
+    """The version of the fence or limit; 0 for a tag and the device itself."""
     observed_at_us: int
     """When it happened, by the device's clock; a crossing is interpolated between two fixes."""
     confirmed_at_us: int
-    """The observation that confirmed it; for a silence, when it was due."""
+    """The observation that confirmed it; for a silence and all else that time alone brings about, when it was due."""
     cause: Cause
     revision: int
     assumed: bool
-    """No reading shows it: a silence was concluded."""
+    """No reading from then on shows it: time went on, and a silence was concluded."""
     latitude_deg: float
     """Where the device was when it was confirmed; NaN when that is unknown."""
     longitude_deg: float
@@ -109,7 +117,7 @@ class CoreEvent(NamedTuple):
     @property
     def subject(self) -> str:
         """What the event is about, precisely enough to tell two such events at one time apart."""
-        if isinstance(self.details, TagPresence):
+        if isinstance(self.details, TagPresence | SignalChange):
             return self.subject_id
         subject = f"{self.subject_id}@{self.subject_version}"
         if isinstance(self.details, FenceCrossing):

@@ -1,6 +1,7 @@
 """Positions, one by one in the order in which they arrive: judged, put into the timeline, folded in the order of time.
 
-A fix newer than all that were judged before it is folded on what is known of the device. A late one is put where it
+A fix newer than all that were judged before it is folded on what is known of the device; what timers assumed since the
+last one is taken back first, and decided again with it. A late one is put where it
 belongs; the device is brought back to what it was there, and all fixes from there on are folded again, by the same
 kernel. What that changes in verdicts and events is told. What cannot be put there any more (past the horizon, or
 before an edit) is stored as `late` and changes nothing.
@@ -20,24 +21,29 @@ from geofence.transitions import Fix
 from tracking_core.columns import I32, I64, NO_TIME, PositionColumns
 from tracking_core.corrections import tell_corrections, tell_news
 from tracking_core.device_table import NOTHING, DeviceColumns
+from tracking_core.edits import settle_edits
 from tracking_core.event_rows import EventRows
 from tracking_core.fix_quality import (
     MeasuredFix,
     QualityRules,
     count_fix,
+    counted_fix,
     fix_content,
     judge_fix,
     last_judged_us,
 )
 from tracking_core.folded_fixes import FoldedFixes, VerdictChanges
 from tracking_core.geofencing import count_presences, cross_fences
-from tracking_core.journal import NO_CROSSING, JournalColumns, forget_changes, forget_withdrawn
+from tracking_core.journal import NO_CROSSING, JournalColumns, forget_changes, forget_withdrawn, newest_change_us
 from tracking_core.memory import Memory
 from tracking_core.motion import MotionRules, derive_motion
 from tracking_core.node_pool import room_left
 from tracking_core.presence_pool import PresenceColumns
-from tracking_core.rewinding import rewind_fix, rewind_presences
+from tracking_core.rewinding import rewind_fix, take_back_changes
+from tracking_core.signal import MOST_CHANGES as SIGNAL_CHANGES
+from tracking_core.signal import end_silence
 from tracking_core.timeline import Timeline, base_us, insert_fix, place_of
+from tracking_core.timers import assume, expect_timers
 from tracking_core.verdicts import Verdict
 
 _OK = int(Verdict.OK)
@@ -55,14 +61,15 @@ _AGE: Final = 2
 _NEW_AGE: Final = 3
 _TAKEN_BACK: Final = 4
 _TOUCHED: Final = 5
+_LATE_FIX: Final = 6
+_FROM_US: Final = 7
+_RECONSIDERED: Final = 8
 # Phases.
 _JUDGE: Final = 0
 _REWIND: Final = 1
 _FOLD: Final = 2
-_FOLD_AGAIN: Final = 3
-_TELL_NEWS: Final = 4
-_TELL_CORRECTIONS: Final = 5
-
+_ASSUME: Final = 3
+_TELL: Final = 4
 
 _NEVER: Final = 2**63 - 1
 _AHEAD: Final = 64
@@ -74,11 +81,12 @@ class FoldingRules(NamedTuple):
 
     quality: QualityRules
     motion: MotionRules
+    signal_lost_after_us: int
 
 
 def no_progress() -> I64:
     """What the first call of `fold_fixes` for a batch is given."""
-    return np.zeros(6, np.int64)
+    return np.zeros(9, np.int64)
 
 
 @scalar_kernel
@@ -130,16 +138,6 @@ def keep_fix(timeline: Timeline, place: int, fixes: PositionColumns, i: int, ver
 
 
 @scalar_kernel
-def settle_edits(row: int, devices: DeviceColumns, edits: I64) -> None:
-    """After an edit of its tenant's fences a device goes on from where it is: what was told before stays told."""
-    tenant = devices.tenant[row]
-    edit = edits[tenant] if 0 <= tenant < len(edits) else 0
-    if devices.edit_seen[row] != edit:
-        devices.edit_seen[row] = edit
-        devices.settled_us[row] = last_judged_us(devices, row)
-
-
-@scalar_kernel
 def no_crossing_before_us(row: int, timeline: Timeline) -> int:
     """No crossing that is not noted yet will be dated before this: the way of every fix begins at a counted one."""
     if len(timeline.kept) == 0:
@@ -166,7 +164,7 @@ def settle(
 ) -> None:
     """Does for the first rows what the next fix of each would: a snapshot holds nothing that nobody will look at."""
     for row in range(rows):
-        settle_edits(row, devices, edits)
+        settle_edits(row, devices, journal, edits)
         if devices.first_change[row] != NOTHING or devices.first_withdrawn[row] != NOTHING:
             until_us = repairable_after_us(row, devices, timeline)
             forget_changes(journal, row, until_us, devices)
@@ -225,6 +223,7 @@ def touch(rows: I64, start: int, end: int, devices: DeviceColumns, timeline: Tim
         nothing += float(devices.received_at_us[row]) + float(devices.edit_seen[row])
         nothing += devices.latitude_deg[row] + devices.longitude_deg[row] + devices.altitude_m[row]
         nothing += devices.speed_mps[row] + devices.heading_deg[row] + devices.accuracy_m[row]
+        nothing += float(devices.lag_us[row]) + float(devices.lost_at_us[row])
         nothing += devices.tenant[row] + devices.first_presence[row] + devices.first_change[row]
         nothing += timeline.ring.head[row] + timeline.ring.length[row]
     for i in range(start, end):
@@ -256,6 +255,7 @@ def fold_fixes(
     journal: JournalColumns,
     edits: I64,
     holding: I32,
+    first_due_us: I64,
     rules: FoldingRules,
     progress: I64,
     folded: FoldedFixes,
@@ -265,14 +265,19 @@ def fold_fixes(
     """Folds the fixes from where `progress` says; fills `folded`, and adds to `changes` and `events`. Returns the
     number of fixes when all are done, else less: then it lacks room (for presences, changes of the journal, changed
     verdicts, events, or in `holding`, which is scratch for slots of fences), and is to be called again with more.
+    `first_due_us[0]` is lowered to when the first timer is due now (timers.py).
 
     Each fix goes through the phases: judged by itself and put into the timeline; if it is late, all from there on taken
-    back; folded, with all that come after it; what there is to tell is told. It stops only between two of them, or
-    between two fixes that are folded.
+    back, else what was assumed; folded, with all that come after it; what is due is assumed again; what there is to
+    tell is told. It stops only between two of them, or between two fixes that are folded.
     """
     capacity = rules.quality.kept_fixes
     repairs = len(timeline.kept) > 0
     touched = 0
+    lost_after_us = rules.signal_lost_after_us
+    if lost_after_us > 0:
+        # When the first fix of this batch that counts will have been the last for too long.
+        first_due_us[0] = min(first_due_us[0], now_us + lost_after_us)
     while progress[_READING] < len(rows):
         i = progress[_READING]
         if i >= touched:
@@ -295,7 +300,7 @@ def fold_fixes(
             age = insert_fix(timeline, row, capacity, at_us, content)
             in_order = False
             if verdict == _OK:
-                settle_edits(row, devices, edits)
+                settle_edits(row, devices, journal, edits)
                 in_order = at_us > last_judged_us(devices, row)
                 if not in_order:
                     verdict = judge_late(at_us, row, age, capacity, devices, timeline)
@@ -305,24 +310,30 @@ def fold_fixes(
             if verdict != _OK:
                 progress[_READING] = i + 1
                 continue
-            progress[_PHASE] = _FOLD if in_order else _REWIND
+            progress[_FROM_US] = min(at_us, last_judged_us(devices, row) + 1)
+            progress[_LATE_FIX] = not in_order
+            progress[_RECONSIDERED] = newest_change_us(journal, row, devices) >= progress[_FROM_US] or not in_order
+            progress[_PHASE] = _REWIND if progress[_RECONSIDERED] else _FOLD
             progress[_AGE] = age
             progress[_NEW_AGE] = age
             progress[_TAKEN_BACK] = NOTHING
+        late = progress[_LATE_FIX] != 0
+        reconsidered = progress[_RECONSIDERED] != 0
+        from_us = progress[_FROM_US]
 
         if progress[_PHASE] == _REWIND:
             if len(changes.row) - changes.filled[0] < timeline.ring.length[row]:
                 return int(i)
-            taken_back = rewind_presences(journal, row, at_us, presences, devices)
+            taken_back = take_back_changes(journal, row, from_us, presences, devices)
             if taken_back < NOTHING:
                 return int(i)
-            rewind_fix(timeline, row, capacity, progress[_AGE], devices)
+            if late:
+                rewind_fix(timeline, row, capacity, progress[_AGE], devices)
             progress[_TAKEN_BACK] = taken_back
-            progress[_PHASE] = _FOLD_AGAIN
+            progress[_PHASE] = _FOLD
 
-        again = progress[_PHASE] == _FOLD_AGAIN or progress[_PHASE] == _TELL_CORRECTIONS
-        if progress[_PHASE] in (_FOLD, _FOLD_AGAIN):
-            end = timeline.ring.length[row] if again else progress[_AGE] + 1
+        if progress[_PHASE] == _FOLD:
+            end = timeline.ring.length[row] if late else progress[_AGE] + 1
             tenant = devices.tenant[row]
             while progress[_AGE] < end:
                 age = progress[_AGE]
@@ -343,18 +354,20 @@ def fold_fixes(
                 if (
                     held < 0
                     or room_left(presences.following, presences.free) < held
-                    or room_left(journal.following, journal.free) < held + known
+                    or room_left(journal.following, journal.free) < held + known + SIGNAL_CHANGES
                 ):
                     return int(i)
-                first = devices.counted_at_us[row] == NO_TIME
+                last = counted_fix(row, devices)
                 verdict, before = count_fix(fix, row, devices, rules.quality)
                 if verdict == _OK:
+                    end_silence(row, last, fix, lost_after_us, devices, journal)
                     speed_mps, heading_deg = derive_motion(fix, before, devices.heading_deg[row], rules.motion)
                     devices.speed_mps[row] = speed_mps
                     devices.heading_deg[row] = heading_deg
                     if held + known > 0:
                         there = Fix(fix.observed_at_us, fix.latitude_deg, fix.longitude_deg, fix.accuracy_m)
                         came = Fix(before.at_us, before.latitude_deg, before.longitude_deg, math.nan)
+                        first = last.at_us == NO_TIME
                         cross_fences(row, there, came, first, holding, held, devices, fences, presences, journal)
                 if repairs:
                     kept = timeline.kept[place]
@@ -366,7 +379,9 @@ def fold_fixes(
                     if verdict == _OK:
                         folded.speed_mps[i] = devices.speed_mps[row]
                         folded.heading_deg[i] = devices.heading_deg[row]
-                        folded.in_order[i] = not again
+                        folded.in_order[i] = not late
+                        if not late:
+                            devices.lag_us[row] = now_us - at_us
                 elif verdict != judged:
                     at = changes.filled[0]
                     changes.filled[0] = at + 1
@@ -377,23 +392,30 @@ def fold_fixes(
                     changes.before[at] = judged
                     changes.after[at] = verdict
                 progress[_AGE] = age + 1
-            folded.moved[i] = (again or folded.in_order[i]) and devices.counted_at_us[row] != NO_TIME
-            progress[_PHASE] = _TELL_CORRECTIONS if again else _TELL_NEWS
+            folded.moved[i] = (late or folded.in_order[i]) and devices.counted_at_us[row] != NO_TIME
+            progress[_PHASE] = _ASSUME
 
-        news = count_events(journal, devices.first_change[row], at_us)
+        if progress[_PHASE] == _ASSUME:
+            if reconsidered:
+                if not assume(row, now_us, devices, journal, lost_after_us):
+                    return int(i)
+                expect_timers(row, devices, lost_after_us, first_due_us)
+            progress[_PHASE] = _TELL
+
+        news = count_events(journal, devices.first_change[row], from_us)
         told = count_events(journal, progress[_TAKEN_BACK], NO_TIME)
         if len(events.kind) - events.filled[0] < news + told:
             return int(i)
-        changed = devices.first_change[row] != NOTHING and journal.at_us[devices.first_change[row]] >= at_us
-        until_us = repairable_after_us(row, devices, timeline) if again or changed else NO_TIME
-        if repairs and (again or changed):
+        changed = reconsidered or newest_change_us(journal, row, devices) >= from_us
+        until_us = repairable_after_us(row, devices, timeline) if changed else NO_TIME
+        if repairs and changed:
             # Before anything is told: names are given with regard to what is remembered.
             forget_changes(journal, row, until_us, devices)
-        if again:
-            tell_corrections(journal, row, i, at_us, progress[_TAKEN_BACK], devices, events)
+        if reconsidered:
+            tell_corrections(journal, row, i, from_us, progress[_TAKEN_BACK], late, devices, events)
         elif news > 0:
-            tell_news(journal, row, i, at_us, False, devices, events)
-        if again or changed:
+            tell_news(journal, row, i, from_us, False, devices, events)
+        if changed:
             forget_changes(journal, row, until_us, devices)
             forget_withdrawn(journal, row, no_crossing_before_us(row, timeline), presences, devices)
         progress[_PHASE] = _JUDGE

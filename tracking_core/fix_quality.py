@@ -192,6 +192,12 @@ def last_judged_us(devices: DeviceColumns, row: int) -> int:
 
 
 @scalar_kernel
+def counted_fix(row: int, devices: DeviceColumns) -> Neighbour:
+    """The newest counted fix of a device."""
+    return Neighbour(int(devices.counted_at_us[row]), devices.latitude_deg[row], devices.longitude_deg[row])
+
+
+@scalar_kernel
 def count_fix(fix: MeasuredFix, row: int, devices: DeviceColumns, rules: QualityRules) -> tuple[int, Neighbour]:
     """The verdict on a fix that is not older than any before it; if it is OK the device moves on to it, and the second
     is the counted fix before. All but speed and heading of the device is changed.

@@ -58,6 +58,7 @@ def write_crossing(
     events.named_at_us[at] = crossing.at_us
     events.revision[at] = 0
     events.told_at_us[at] = crossing.at_us
+    events.assumed[at] = 0
 
 
 @scalar_kernel

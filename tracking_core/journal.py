@@ -1,4 +1,4 @@
-"""What the last fixes of each device changed: how each presence was before, and which event was told of it.
+"""What the last fixes of each device changed, and the silence after them: how it was before, and which event was told.
 
 Changes are rare beside fixes, so they hang on their device as a chain of nodes, the newest first. Taking them back in
 that order brings the presences back to what they were before any fix of the timeline.
@@ -6,6 +6,9 @@ that order brings the presences back to what they were before any fix of the tim
 An event keeps the time under which it was first told as its name through all corrections: the time itself may change.
 An event that was withdrawn hangs on a chain of its own, so that the same event, should it come back, continues its
 revisions.
+
+A change stands at the time of the fix that decided it. What a timer changed while no later fix was known stands behind
+the newest judged fix: it is an assumption, taken back when the next fix comes, and decided again with it.
 """
 
 from __future__ import annotations
@@ -16,19 +19,24 @@ import numpy as np
 
 from geofence.kernel import scalar_kernel
 from geofence.transitions import Presence
-from tracking_core.columns import F64, I8, I32, I64
+from tracking_core.columns import F64, I8, I32, I64, NO_TIME
 from tracking_core.device_table import NOTHING, DeviceColumns
 from tracking_core.growth import longer_columns, next_size
 from tracking_core.node_pool import EVER_TAKEN, empty_free, give_back, room_left, take_node
 from tracking_core.presence_pool import PresenceColumns, find_presence
 
 NO_CROSSING: Final = -1
+SIGNAL: Final = -1
+"""In the place of a fence: the change is one of the device's signal."""
 
 
 class JournalColumns(NamedTuple):
     """Nodes (node_pool.py). `at_us` is the time of the fix, `version` that of the fence; from `state` on what the
-    presence was before (OUT where there was no node); `kind` is ENTERED, EXITED or NO_CROSSING, and what follows it
-    the event.
+    presence was before (OUT where there was no node); `kind` is that of event_rows.py or NO_CROSSING, and what follows
+    it the event. `since_us` is what the silence of an event of the signal began with.
+
+    A change of the signal has SIGNAL for a fence, and in `pending_since_us` since when it was lost before (NO_TIME: it
+    was not).
     """
 
     free: I64
@@ -48,6 +56,8 @@ class JournalColumns(NamedTuple):
     longitude_deg: F64
     named_at_us: I64
     revision: I32
+    since_us: I64
+    assumed: I8
 
 
 _LAYOUT: Final = (
@@ -67,6 +77,8 @@ _LAYOUT: Final = (
     "f8",
     "i8",
     "i4",
+    "i8",
+    "i1",
 )
 
 
@@ -94,7 +106,16 @@ def note_change(
     journal.longitude_deg[node] = 0.0
     journal.named_at_us[node] = 0
     journal.revision[node] = 0
+    journal.since_us[node] = 0
+    journal.assumed[node] = 0
     return node
+
+
+@scalar_kernel
+def newest_change_us(journal: JournalColumns, row: int, devices: DeviceColumns) -> int:
+    """The time of the newest change of a device; NO_TIME if none is remembered."""
+    node = devices.first_change[row]
+    return NO_TIME if node == NOTHING else int(journal.at_us[node])
 
 
 @scalar_kernel

@@ -8,7 +8,7 @@ from geofence.kernel import scalar_kernel
 from geofence.transitions import OUT
 from tracking_core.columns import NO_TIME
 from tracking_core.device_table import NOTHING, DeviceColumns
-from tracking_core.journal import JournalColumns, presence_before
+from tracking_core.journal import SIGNAL, JournalColumns, presence_before
 from tracking_core.node_pool import room_left
 from tracking_core.presence_pool import (
     PresenceColumns,
@@ -86,10 +86,26 @@ def rewind_fix(timeline: Timeline, row: int, capacity: int, age: int, devices: D
 
 
 @scalar_kernel
-def rewind_presences(
+def put_back_presence(
+    journal: JournalColumns, node: int, row: int, presences: PresenceColumns, devices: DeviceColumns
+) -> None:
+    """Makes the presence at the fence of a change what it was before it. There must be room for one more."""
+    fence = journal.fence[node]
+    presence = find_presence(presences, row, fence, devices)
+    if journal.state[node] == OUT:
+        if presence != NOTHING:
+            remove_presence(presences, row, presence, devices)
+    elif presence == NOTHING:
+        add_presence(presences, row, fence, presence_before(journal, node), devices)
+    else:
+        store_presence(presences, presence, presence_before(journal, node))
+
+
+@scalar_kernel
+def take_back_changes(
     journal: JournalColumns, row: int, at_us: int, presences: PresenceColumns, devices: DeviceColumns
 ) -> int:
-    """Takes back all changes by fixes at this time and after. Returns the first node of a chain of them, now oldest
+    """Takes back all changes from this time on. Returns the first node of a chain of them, now oldest
     first (NOTHING for none), or -2 for lack of room for presences, before anything changed.
     """
     count = 0
@@ -102,15 +118,10 @@ def rewind_presences(
     taken_back = NOTHING
     node = devices.first_change[row]
     for _ in range(count):
-        fence = journal.fence[node]
-        presence = find_presence(presences, row, fence, devices)
-        if journal.state[node] == OUT:
-            if presence != NOTHING:
-                remove_presence(presences, row, presence, devices)
-        elif presence == NOTHING:
-            add_presence(presences, row, fence, presence_before(journal, node), devices)
+        if journal.fence[node] == SIGNAL:
+            devices.lost_at_us[row] = journal.pending_since_us[node]
         else:
-            store_presence(presences, presence, presence_before(journal, node))
+            put_back_presence(journal, node, row, presences, devices)
         following = journal.following[node]
         journal.following[node] = taken_back
         taken_back = node

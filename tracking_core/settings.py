@@ -40,6 +40,9 @@ class EngineSettings:
     imprecise_m: float = 1000.0
     """A fix with a larger accuracy radius does not say where the device is."""
 
+    signal_lost_after_us: int = 15 * MINUTE_US
+    """A device without a fix that counts for this long has lost its signal; 0: that is never told."""
+
     derive_within_us: int = 15 * MINUTE_US
     """Speed and heading are derived from the fix before only if it is not older than this."""
     heading_after_m: float = 10.0
@@ -87,6 +90,8 @@ class EngineSettings:
         for name in ("kept_fixes", "kept_quarantined", "kept_samples", "tag_reads"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.signal_lost_after_us < 0:
+            raise ValueError(f"signal_lost_after_us must not be below 0, but is {self.signal_lost_after_us}")
         for name in (
             "horizon_us",
             "tag_silence_us",

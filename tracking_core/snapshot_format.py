@@ -26,6 +26,8 @@ DEVICE_FIELDS: Final = (
     "suspect_latitude_deg",
     "suspect_longitude_deg",
     "reader_at_us",
+    "lag_us",
+    "lost_at_us",
     "settled_us",
 )
 """The columns of the device table that are state of their own."""
@@ -86,8 +88,8 @@ class PackedState(msgspec.Struct, array_like=True):
     presences: list[PackedColumn]
     """Of (row, index in `fences`), ascending: those two, then the fields of a node from `state` on."""
     journal: list[PackedColumn]
-    """Of what fixes changed, by row and oldest first: the row, `at_us`, the index in `fences`, then the fields of a
-    node from `version` on."""
+    """Of what fixes changed, by row and oldest first: the row, `at_us`, the index in `fences` (SIGNAL stays), then
+    the fields of a node from `version` on."""
     withdrawn: list[PackedColumn]
     """The same for withdrawn events, by row, kind, index in `fences` and name."""
     limits: list[SensorLimit]

@@ -12,7 +12,7 @@ from geofence.wire import to_proto
 from tracking_core.columns import I32, I64
 from tracking_core.definitions import SensorLimit
 from tracking_core.engine_state import EngineState
-from tracking_core.journal import JournalColumns
+from tracking_core.journal import SIGNAL, JournalColumns
 from tracking_core.node_pool import walk_chains
 from tracking_core.route_table import STATE_FIELDS
 from tracking_core.settings import EngineSettings
@@ -77,7 +77,9 @@ def _packed_presences(state: EngineState, fences: Sequence[FenceDefinition]) -> 
 def _packed_journal(state: EngineState, fences: Sequence[FenceDefinition]) -> list[PackedColumn]:
     columns = state.journal.columns
     rows, nodes = _chained(state.devices.columns.first_change, columns.following)
-    fence = _fence_index(state, fences)[columns.fence[nodes]]
+    fence = _change_fences(state, fences, nodes)
+    # From the oldest on: a fix may have changed one thing twice.
+    rows, nodes, fence = rows[::-1], nodes[::-1], fence[::-1]
     order = np.lexsort((fence, columns.at_us[nodes], rows))
     return _packed_changes(columns, rows[order], fence[order], nodes[order])
 
@@ -85,7 +87,7 @@ def _packed_journal(state: EngineState, fences: Sequence[FenceDefinition]) -> li
 def _packed_withdrawn(state: EngineState, fences: Sequence[FenceDefinition]) -> list[PackedColumn]:
     columns = state.journal.columns
     rows, nodes = _chained(state.devices.columns.first_withdrawn, columns.following)
-    fence = _fence_index(state, fences)[columns.fence[nodes]]
+    fence = _change_fences(state, fences, nodes)
     order = np.lexsort((columns.named_at_us[nodes], fence, columns.kind[nodes], rows))
     return _packed_changes(columns, rows[order], fence[order], nodes[order])
 
@@ -93,6 +95,14 @@ def _packed_withdrawn(state: EngineState, fences: Sequence[FenceDefinition]) -> 
 def _packed_changes(columns: JournalColumns, rows: I64, fence: I64, nodes: I64) -> list[PackedColumn]:
     packed = [rows, columns.at_us[nodes], fence, *(column[nodes] for column in columns[4:])]
     return [pack_column(column) for column in packed]
+
+
+def _change_fences(state: EngineState, fences: Sequence[FenceDefinition], nodes: I64) -> I64:
+    """Where the fences of changes stand in `fences`; SIGNAL for changes of the signal."""
+    fence = state.journal.columns.fence[nodes].astype(np.int64)
+    crossed = fence != SIGNAL
+    fence[crossed] = _fence_index(state, fences)[fence[crossed]]
+    return fence
 
 
 def _fence_index(state: EngineState, fences: Sequence[FenceDefinition]) -> I64:

@@ -12,6 +12,7 @@ from geofence.wire import from_proto
 from tracking_core.columns import I32
 from tracking_core.definitions import DeviceIdentity, Route, RouteStop
 from tracking_core.engine_state import EngineState
+from tracking_core.journal import SIGNAL
 from tracking_core.node_pool import EVER_TAKEN, hang_chains
 from tracking_core.rewinding import begin_here
 from tracking_core.route_table import STATE_FIELDS
@@ -25,6 +26,7 @@ from tracking_core.snapshot_format import (
     unpack_rings,
     unpack_timeline,
 )
+from tracking_core.timers import find_first_due
 
 
 def unpacked_state(packed: PackedState, settings: EngineSettings) -> EngineState:
@@ -38,6 +40,7 @@ def unpacked_state(packed: PackedState, settings: EngineSettings) -> EngineState
     for route in packed.routes:
         _put_route(state, route)
     _fill_tags(state, packed, settings)
+    find_first_due(state.devices.rows, state.devices.columns, settings.signal_lost_after_us, state.first_due_us)
     return state
 
 
@@ -85,7 +88,9 @@ def _fill_journal(state: EngineState, slots: I32, packed: PackedState) -> None:
         nodes = slice(start, start + len(rows))
         hang_chains(rows.copy(), first, columns.following, columns.free)
         columns.at_us[nodes] = at_us
-        columns.fence[nodes] = slots[fence]
+        crossed = fence != SIGNAL
+        columns.fence[nodes] = SIGNAL
+        columns.fence[nodes][crossed] = slots[fence[crossed]]
         arrays: tuple[npt.NDArray[Any], ...] = columns[4:]
         for column, values in zip(arrays, fields, strict=True):
             column[nodes] = values

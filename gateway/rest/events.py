@@ -18,7 +18,14 @@ from gateway.rest.documentation import Page, PageQuery, Shown, TimeText, TimeUs,
 router = APIRouter(prefix="/v1", tags=["events"])
 
 Kind = Literal[
-    "geofence_entered", "geofence_exited", "excursion_opened", "excursion_closed", "tag_arrived", "tag_departed"
+    "geofence_entered",
+    "geofence_exited",
+    "excursion_opened",
+    "excursion_closed",
+    "tag_arrived",
+    "tag_departed",
+    "signal_lost",
+    "signal_restored",
 ]
 
 

@@ -2,7 +2,7 @@
 
 Severity, the first rules: crossing a fence is INFO, in and out; a sensor that leaves its limits is a WARNING, its
 return INFO; a tag that comes or goes is NONE, for a busy portal sees thousands, and what matters of them is the
-shipment service's to say. An event above NONE is an alert.
+shipment service's to say; a signal that is lost is a WARNING, its return INFO. An event above NONE is an alert.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from drover.tracking.v1.event_pb2 import (
     GeofenceEntered,
     GeofenceExited,
     Severity,
+    SignalLost,
+    SignalRestored,
     TagArrived,
     TagDeparted,
     TrackingEvent,
@@ -27,6 +29,7 @@ from tracking_core.events import (
     ExcursionClosing,
     ExcursionOpening,
     FenceCrossing,
+    SignalChange,
     TagPresence,
 )
 
@@ -37,6 +40,8 @@ SEVERITY_OF: Final[dict[EventKind, Severity.ValueType]] = {
     EventKind.EXCURSION_CLOSED: Severity.SEVERITY_INFO,
     EventKind.TAG_ARRIVED: Severity.SEVERITY_NONE,
     EventKind.TAG_DEPARTED: Severity.SEVERITY_NONE,
+    EventKind.SIGNAL_LOST: Severity.SEVERITY_WARNING,
+    EventKind.SIGNAL_RESTORED: Severity.SEVERITY_INFO,
 }
 
 
@@ -113,6 +118,9 @@ def _details(core: CoreEvent) -> Any:
         case TagPresence():
             tag = TagArrived if core.kind is EventKind.TAG_ARRIVED else TagDeparted
             return tag(epc=details.epc, antenna=details.antenna)
+        case SignalChange():
+            signal = SignalLost if core.kind is EventKind.SIGNAL_LOST else SignalRestored
+            return signal(last_fix_at_us=details.last_fix_at_us)
 
 
 def event_rows(events: Sequence[PublishedEvent]) -> dict[str, list[tuple[Any, ...]]]:

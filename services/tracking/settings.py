@@ -39,6 +39,9 @@ class TrackingSettings(Settings):
     future_tolerance_s: float = Field(300.0, ge=0, description="How far a device's clock may run ahead.")
     highest_speed_mps: float = Field(150.0, gt=0, description="Whatever moves faster is an implausible jump.")
     imprecise_m: float = Field(1000.0, gt=0, description="A fix with a larger accuracy radius does not count.")
+    signal_lost_after_s: float = Field(
+        900.0, ge=0, description="A device without a fix that counts for this long has lost its signal; 0: never told."
+    )
     tag_reads: int = Field(1, ge=1, description="Reads within ten seconds that make a tag present.")
     tag_silence_s: float = Field(60.0, gt=0, description="A tag not read for this long has departed.")
     max_fence_vertices: int = Field(20_000, ge=4, description="A fence with more vertices is refused.")
@@ -59,6 +62,7 @@ class TrackingSettings(Settings):
             future_tolerance_us=int(self.future_tolerance_s * SECOND_US),
             highest_speed_mps=self.highest_speed_mps,
             imprecise_m=self.imprecise_m,
+            signal_lost_after_us=int(self.signal_lost_after_s * SECOND_US),
             tag_reads=self.tag_reads,
             tag_silence_us=int(self.tag_silence_s * SECOND_US),
         )

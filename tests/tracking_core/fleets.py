@@ -34,6 +34,7 @@ SETTINGS = EngineSettings(
     tag_reads=2,
     tag_reads_within_us=15 * SECOND_US,
     tag_silence_us=25 * SECOND_US,
+    signal_lost_after_us=45 * SECOND_US,
 )
 STEP_DEG = 0.01
 """About a kilometre: seven seconds at the highest speed."""

@@ -38,6 +38,7 @@ from tracking_core.events import (
     ExcursionClosing,
     ExcursionOpening,
     FenceCrossing,
+    SignalChange,
     Standing,
     TagPresence,
 )
@@ -154,10 +155,11 @@ class NaiveState:
     counted: Position | None = None
     suspect: Position | None = None
     presences: dict[tuple[str, str], NaivePresence] = dataclasses.field(default_factory=dict)
+    lost: bool = False
 
     def copy(self) -> NaiveState:
         presences = {key: dataclasses.replace(presence) for key, presence in self.presences.items()}
-        return NaiveState(self.counted, self.suspect, presences)
+        return NaiveState(self.counted, self.suspect, presences, self.lost)
 
     @property
     def last_us(self) -> int:
@@ -184,15 +186,20 @@ class NaiveDevice:
     base: NaiveState = dataclasses.field(default_factory=NaiveState)
     settled_us: int = -(2**63)
     kept: list[NaiveKept] = dataclasses.field(default_factory=list)
-    told: list[CoreEvent] = dataclasses.field(default_factory=list)
+    told: list[tuple[int, CoreEvent]] = dataclasses.field(default_factory=list)
+    """What fixes decided, each with the time of the fix."""
+    assumed: list[CoreEvent] = dataclasses.field(default_factory=list)
+    """What was due since the newest fix."""
+    lag_us: int = 0
     quarantined: list[tuple[int, tuple]] = dataclasses.field(default_factory=list)
     reader_us: int | None = None
 
     def settle(self) -> None:
         """What was told stays told: late fixes are put only behind what is known now."""
         self.settled_us = self.state.last_us
+        self.state.lost |= any(event.kind == EventKind.SIGNAL_LOST for event in self.assumed)
         self.base = self.state.copy()
-        self.told = []
+        self.told, self.assumed = [], []
         for kept in self.kept:
             kept.folded = False
 
@@ -258,8 +265,8 @@ def content_number(fix: Position) -> int:
 
 
 def meaning(event: CoreEvent) -> CoreEvent:
-    """An event whatever brought it about."""
-    return event._replace(cause=Cause.UNSPECIFIED)
+    """An event whatever brought it about, and whether or not it was seen."""
+    return event._replace(cause=Cause.UNSPECIFIED, assumed=False)
 
 
 def standing(events: Iterable[CoreEvent]) -> list[CoreEvent]:
@@ -280,6 +287,14 @@ def standing(events: Iterable[CoreEvent]) -> list[CoreEvent]:
     return sorted(bare, key=lambda event: (event.device, event.confirmed_at_us, event.kind, event.subject_id))
 
 
+def _difference(known: Sequence[CoreEvent], true: Sequence[CoreEvent]) -> list[CoreEvent]:
+    """Of what was told, what is not true; then what is true and was not told."""
+    was, now = {meaning(event) for event in known}, {meaning(event) for event in true}
+    gone = [event for event in known if meaning(event) not in now]
+    withdrawn = [event._replace(cause=Cause.LATE_DATA, standing=Standing.WITHDRAWN) for event in gone]
+    return withdrawn + [event for event in true if meaning(event) not in was]
+
+
 class NaiveEngine:
     """One reading at a time: `read` gives its verdict and its events."""
 
@@ -292,6 +307,8 @@ class NaiveEngine:
         self.tags: dict[tuple[int, bytes], NaiveTag] = {}
         self.versions: dict[tuple[str, str, str], int] = {}
         self.now_us = 0
+        self._looked_us: int | None = None
+        """When the timers of all devices were last looked at; None: they may have changed since."""
         self._index: shapely.STRtree | None = None
         self._indexed: list[tuple[str, str]] = []
 
@@ -301,6 +318,7 @@ class NaiveEngine:
             if device.identity != identity:
                 device.settle()
             device.identity = identity
+        self._looked_us = None
 
     def read(self, reading: Reading, now_us: int) -> tuple[Verdict, list[CoreEvent]]:
         """What `Engine.step` says of a batch of one."""
@@ -322,7 +340,45 @@ class NaiveEngine:
             for (device, epc), tag in self.tags.items()
             if tag.state == "present" and tag.last_us is not None and tag.last_now_us + silence_us <= self.now_us
         ]
-        return [event for _, device, epc in sorted(due) for event in self._depart(device, epc)]
+        silent: list[CoreEvent] = []
+        if self.now_us != self._looked_us:
+            self._looked_us = self.now_us
+            silent = [event for device in self.devices.values() for event in self._assume_anew(device)]
+        return silent + [event for _, device, epc in sorted(due) for event in self._depart(device, epc)]
+
+    def _assume_anew(self, device: NaiveDevice) -> list[CoreEvent]:
+        """What is due by now and was not told."""
+        before = {meaning(event) for event in device.assumed}
+        device.assumed = self._due(device)
+        return [event for event in device.assumed if meaning(event) not in before]
+
+    def _due(self, device: NaiveDevice) -> list[CoreEvent]:
+        """What happens from the newest fix until now if nothing more is heard."""
+        last, after_us = device.state.counted, self.settings.signal_lost_after_us
+        if last is None or device.identity is None:
+            return []
+        until_us = self.now_us - device.lag_us
+        due_us = last.observed_at_us + after_us
+        if after_us == 0 or device.state.lost or due_us > until_us:
+            return []
+        return [self._signal(EventKind.SIGNAL_LOST, last, last, due_us, assumed=True)]
+
+    def _signal(self, kind: EventKind, last: Position, there: Position, at_us: int, *, assumed: bool) -> CoreEvent:
+        return CoreEvent(
+            kind,
+            last.device,
+            *self._names(last.device),
+            "",
+            0,
+            at_us,
+            at_us,
+            Cause.TIMER if kind == EventKind.SIGNAL_LOST else Cause.MOVEMENT,
+            0,
+            assumed=assumed,
+            latitude_deg=there.latitude_deg,
+            longitude_deg=there.longitude_deg,
+            details=SignalChange(last.observed_at_us),
+        )
 
     # Definitions
 
@@ -458,8 +514,11 @@ class NaiveEngine:
         kept.folded = True
         if at_us > device.state.last_us:
             kept.verdict, events = self._fold(device.state, fix)
-            device.told += events
-            return kept.verdict, events
+            device.told += [(at_us, event) for event in events]
+            if kept.verdict == Verdict.OK:
+                device.lag_us = self.now_us - at_us
+            known, device.assumed = device.assumed, self._due(device)
+            return kept.verdict, _difference(known, [*events, *device.assumed])
         events = self._fold_again(device)
         return kept.verdict, events
 
@@ -479,23 +538,20 @@ class NaiveEngine:
         oldest = device.kept.pop(0)
         if oldest.folded:
             self._fold(device.base, oldest.fix)
-            device.told = [event for event in device.told if event.confirmed_at_us > oldest.at_us]
+            device.told = [(decided_us, event) for decided_us, event in device.told if decided_us > oldest.at_us]
 
     def _fold_again(self, device: NaiveDevice) -> list[CoreEvent]:
         """Everything from the base on, in order; the difference to what was told."""
+        known = [event for _, event in device.told] + device.assumed
         device.state = device.base.copy()
-        true: list[CoreEvent] = []
+        device.told = []
         for kept in device.kept:
             if kept.folded:
                 kept.verdict, events = self._fold(device.state, kept.fix)
-                true += events
-        known = {meaning(event): event for event in device.told}
-        now = {meaning(event): event for event in true}
-        withdrawn = [event for what, event in known.items() if what not in now]
-        news = [event._replace(cause=Cause.LATE_DATA) for what, event in now.items() if what not in known]
-        device.told = [*(event for what, event in known.items() if what in now), *news]
-        gone = [event._replace(cause=Cause.LATE_DATA, standing=Standing.WITHDRAWN) for event in withdrawn]
-        return gone + news
+                device.told += [(kept.at_us, event) for event in events]
+        device.assumed = self._due(device)
+        true = [event for _, event in device.told] + device.assumed
+        return [event._replace(cause=Cause.LATE_DATA) for event in _difference(known, true)]
 
     def _fold(self, state: NaiveState, fix: Position) -> tuple[Verdict, list[CoreEvent]]:
         """One fix, not older than any that the state knows."""
@@ -506,7 +562,8 @@ class NaiveEngine:
             return Verdict.OK, []
         if fix.observed_at_us == state.last_us:
             return Verdict.CONFLICTING, []
-        before: Position | None = state.counted
+        last = state.counted
+        before: Position | None = last
         if not self._reachable(state.counted, fix):
             if state.suspect is None or not self._reachable(state.suspect, fix):
                 state.suspect = fix
@@ -514,10 +571,26 @@ class NaiveEngine:
             before = None
         state.suspect = None
         state.counted = fix
+        events = self._silence(state, last, fix)
+        state.lost = False
         near = self._fences_near(state, fix)
-        events = [event for _, fence in near for event in self._observe(state, fence, before, fix)]
-        events.sort(key=lambda event: (event.kind == EventKind.GEOFENCE_ENTERED, event.subject_id))
-        return Verdict.OK, events
+        crossings = [event for _, fence in near for event in self._observe(state, fence, before, fix)]
+        crossings.sort(key=lambda event: (event.kind == EventKind.GEOFENCE_ENTERED, event.subject_id))
+        return Verdict.OK, events + crossings
+
+    def _silence(self, state: NaiveState, last: Position, fix: Position) -> list[CoreEvent]:
+        """What a gap says."""
+        if self.devices[fix.device].identity is None:
+            return []
+        after_us = self.settings.signal_lost_after_us
+        due_us = last.observed_at_us + after_us
+        if state.lost:
+            events = []
+        elif after_us and fix.observed_at_us >= due_us:
+            events = [self._signal(EventKind.SIGNAL_LOST, last, last, due_us, assumed=False)]
+        else:
+            return []
+        return [*events, self._signal(EventKind.SIGNAL_RESTORED, last, fix, fix.observed_at_us, assumed=False)]
 
     def _reachable(self, before: Position, fix: Position) -> bool:
         allowed_m = self.settings.highest_speed_mps * abs(fix.observed_at_us - before.observed_at_us) / 1e6
@@ -826,7 +899,7 @@ def differences(expected: Sequence[CoreEvent], actual: Sequence[CoreEvent], *, w
 
 
 def _means_the_same(first: CoreEvent, second: CoreEvent, within_us: int) -> bool:
-    bare = functools.partial(CoreEvent._replace, observed_at_us=0, latitude_deg=0.0, longitude_deg=0.0)
+    bare = functools.partial(CoreEvent._replace, observed_at_us=0, latitude_deg=0.0, longitude_deg=0.0, assumed=False)
     if bare(first) != bare(second):
         return False
     if not isinstance(first.details, FenceCrossing):

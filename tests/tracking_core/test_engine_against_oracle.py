@@ -118,6 +118,8 @@ def test_busy_fleets_do_everything() -> None:
         assert events[kind, Cause.MOVEMENT] > 50
         assert events[kind, Cause.DEFINITION] > 5
     assert events[EventKind.EXCURSION_CLOSED, Cause.MOVEMENT] > 20
+    assert events[EventKind.SIGNAL_LOST, Cause.TIMER] > 20
+    assert events[EventKind.SIGNAL_RESTORED, Cause.MOVEMENT] > 20
     assert events[EventKind.TAG_ARRIVED, Cause.MOVEMENT] > 50
     assert events[EventKind.TAG_DEPARTED, Cause.TIMER] > 50
     assert all(verdicts[verdict] > 5 for verdict in Verdict if verdict not in {Verdict.UNSPECIFIED, Verdict.NO_FIX})
@@ -176,8 +178,10 @@ def test_more_events_than_there_is_room_for(crowd: int, rows: list[Position]) ->
     for number in range(crowd):
         many.define(PutFence(_box_over_half_the_grid(str(number))), START_US)
     log = [(START_US, rows)]
-    one, verdicts = fold(few, log)
-    all_of_them, same_verdicts = fold(many, log)
+    told, verdicts = fold(few, log)
+    one = [event for event in told if event.subject_id]
+    all_told, same_verdicts = fold(many, log)
+    all_of_them = [event for event in all_told if event.subject_id]
     assert verdicts == same_verdicts
     assert [event for event in all_of_them if event.subject_id == "0"] == one
     assert len(all_of_them) == crowd * len(one)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from collections.abc import Iterable, Sequence
 
@@ -20,8 +21,8 @@ from tracking_core.verdicts import Verdict
 
 NOW_US = START_US + HOUR_US
 KEPT = 64
-WIDE = EngineSettings(jump_slack_m=50.0, imprecise_m=100.0, kept_fixes=KEPT)
-NARROW = EngineSettings(jump_slack_m=50.0, imprecise_m=100.0, kept_fixes=4)
+WIDE = EngineSettings(jump_slack_m=50.0, imprecise_m=100.0, kept_fixes=KEPT, signal_lost_after_us=25 * SECOND_US)
+NARROW = dataclasses.replace(WIDE, kept_fixes=4)
 
 Key = tuple[int, int, float, float]
 
@@ -61,10 +62,11 @@ class Told:
         for version, fence in enumerate(drawn, 1):
             self.engine.define(PutFence(type(fence)(**{**_fields(fence), "version": version})), START_US)
         self.events: list[CoreEvent] = []
+        self.now_us = NOW_US
         self.verdicts: dict[Key, int] = {}
 
     def take(self, fixes: Sequence[Position]) -> Told:
-        result = self.engine.step(columns_of(fixes), NOW_US)
+        result = self.engine.step(columns_of(fixes), self.now_us)
         self.events += result.events
         for fix, verdict in zip(fixes, result.position_verdicts.tolist(), strict=True):
             if verdict != Verdict.DUPLICATE:
@@ -77,6 +79,12 @@ class Told:
             ]  # fmt: skip
             assert found
             self.verdicts[found[0]] = after
+        return self
+
+    def wait(self, seconds: int) -> Told:
+        """Until then nothing is heard."""
+        self.now_us += seconds * SECOND_US
+        self.events += self.engine.tick(self.now_us).events
         return self
 
     def restart(self) -> None:
@@ -120,10 +128,14 @@ def deliver(told: Told, arriving: Sequence[Position], choose: random.Random) -> 
             batch = []
         if choose.random() < 0.05:
             told.restart()
+        if choose.random() < 0.1:
+            told.wait(choose.choice([5, 20, 60]))
     return told.take(batch)
 
 
 def assert_alike(shuffled: Told, ordered: Told) -> None:
+    for told in (shuffled, ordered):
+        told.wait(HOUR_US // SECOND_US)
     assert str(shuffled.standing) == str(ordered.standing)
     assert {str(key): verdict for key, verdict in shuffled.verdicts.items()} == {
         str(key): verdict for key, verdict in ordered.verdicts.items()
@@ -162,6 +174,8 @@ def test_a_moving_horizon_is_enough(fixes: list[Position], drawn: list, choose: 
         shuffled.take([fix, fix] if choose.random() < 0.2 else [fix])
         if choose.random() < 0.1:
             shuffled.restart()
+        if choose.random() < 0.1:
+            shuffled.wait(choose.choice([5, 20, 60]))
     assert_alike(shuffled, Told(NARROW, drawn).take(sorted(fixes, key=in_order)))
 
 
@@ -185,12 +199,12 @@ def test_it_ends_as_the_oracle_says_of_the_ordered_stream(
     oracle.announce(IDENTITIES)
     for version, fence in enumerate(drawn, 1):
         oracle.define(PutFence(type(fence)(**{**_fields(fence), "version": version})), START_US)
-    expected = [event for fix in fixes for event in oracle.read(fix, NOW_US)[1]]
+    expected = [event for fix in fixes for event in oracle.read(fix, NOW_US)[1]] + oracle.tick(NOW_US + HOUR_US)
     arriving = fixes.copy()
     choose.shuffle(arriving)
     shuffled = deliver(Told(WIDE, drawn), arriving, choose)
     ordered = [naive.meaning(event) for event in naive.standing(expected)]
-    assert naive.differences(ordered, shuffled.standing) == []
+    assert naive.differences(ordered, shuffled.wait(HOUR_US // SECOND_US).standing) == []
 
 
 @settings(max_examples=60, deadline=None)

@@ -121,6 +121,8 @@ export function describe(event: TrackingEvent): string {
     case "excursion_closed": return `back within limits: ${reading(details, "value")}`;
     case "tag_arrived": return `read tag ${tag(details)}`;
     case "tag_departed": return `lost tag ${tag(details)}`;
+    case "signal_lost": return "signal lost";
+    case "signal_restored": return "signal restored";
     default: return event.kind.replaceAll("_", " ");
   }
 }

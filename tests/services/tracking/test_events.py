@@ -16,6 +16,7 @@ from tracking_core.events import (
     ExcursionClosing,
     ExcursionOpening,
     FenceCrossing,
+    SignalChange,
     Standing,
     TagPresence,
 )
@@ -27,6 +28,8 @@ DETAILS: dict[EventKind, EventDetails] = {
     EventKind.EXCURSION_CLOSED: ExcursionClosing(1, 2, 7.5, 12.0, T0 - 5),
     EventKind.TAG_ARRIVED: TagPresence(b"\x30\x01", 3),
     EventKind.TAG_DEPARTED: TagPresence(b"\x30\x01", 3),
+    EventKind.SIGNAL_LOST: SignalChange(T0 - 7),
+    EventKind.SIGNAL_RESTORED: SignalChange(T0 - 7),
 }
 
 
@@ -49,7 +52,7 @@ def test_every_kind_becomes_its_field_of_the_oneof(kind: EventKind):
     detail = getattr(event, kind.value)
     for name, value in DETAILS[kind]._asdict().items():
         assert getattr(detail, name) == value
-    if not isinstance(DETAILS[kind], TagPresence):
+    if not isinstance(DETAILS[kind], TagPresence | SignalChange):
         assert getattr(detail, "fence_id" if kind.value.startswith("geofence") else "limit_id") == "subject"
     if isinstance(DETAILS[kind], FenceCrossing):
         assert detail.fence_version == 4
@@ -73,7 +76,8 @@ def test_a_correction_says_what_it_corrects():
 
 def test_severities():
     assert {kind.value for kind, severity in SEVERITY_OF.items() if severity == event_pb2.SEVERITY_WARNING} == {
-        "excursion_opened"
+        "excursion_opened",
+        "signal_lost",
     }
     assert {kind.value for kind, severity in SEVERITY_OF.items() if severity == event_pb2.SEVERITY_NONE} == {
         "tag_arrived",

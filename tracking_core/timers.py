@@ -1,0 +1,94 @@
+"""What happens because time goes on and no fix comes: the timers of devices, fired as of when they were due.
+
+A timer runs by the device's clock, of which the log's clock tells while the device is silent: it has gone on as much as
+the log's since the newest fix came (`lag_us`). So hours that are delivered in a minute fire nothing before its time,
+and a clock that is slow silences nobody.
+
+What was due before a fix, that fix decides itself (signal.py). What a timer concludes after the newest fix is an
+assumption: it stands in the journal behind that fix, with the time at which it was due, and the next fix takes it back
+and decides again. If that ends alike, nothing is told. So the events that stand in the end do not depend on when
+anybody looked at the clock.
+"""
+
+from __future__ import annotations
+
+from geofence.kernel import scalar_kernel
+from tracking_core.columns import I64
+from tracking_core.corrections import tell_news
+from tracking_core.device_table import NEVER, DeviceColumns
+from tracking_core.edits import settle_edits
+from tracking_core.event_rows import EventRows
+from tracking_core.fix_quality import counted_fix, last_judged_us
+from tracking_core.journal import JournalColumns, newest_change_us
+from tracking_core.node_pool import room_left
+from tracking_core.signal import lose_signal, signal_due_us
+
+
+@scalar_kernel
+def due_now_us(row: int, devices: DeviceColumns, signal_lost_after_us: int) -> int:
+    """When the first timer of a device is due, by the log's clock; NEVER if none runs."""
+    due_us = signal_due_us(row, devices, signal_lost_after_us)
+    return due_us if due_us == NEVER else due_us + int(devices.lag_us[row])
+
+
+@scalar_kernel
+def assume(row: int, now_us: int, devices: DeviceColumns, journal: JournalColumns, signal_lost_after_us: int) -> bool:
+    """Fires what is due by the log's clock and was decided by no fix: notes it in the journal, for others to tell.
+    False if there is no room in the journal, before anything changed.
+    """
+    if due_now_us(row, devices, signal_lost_after_us) > now_us:
+        return True
+    if room_left(journal.following, journal.free) < 1:
+        return False
+    due_us = signal_due_us(row, devices, signal_lost_after_us)
+    # Behind all that fixes decided, however early it was due: the next fix takes back what stands behind the newest.
+    behind_us = max(due_us, last_judged_us(devices, row) + 1, newest_change_us(journal, row, devices))
+    last = counted_fix(row, devices)
+    journal.assumed[lose_signal(row, last, due_us, behind_us, devices, journal)] = 1
+    return True
+
+
+@scalar_kernel
+def fire_timers(
+    start: int,
+    rows: int,
+    now_us: int,
+    devices: DeviceColumns,
+    journal: JournalColumns,
+    edits: I64,
+    signal_lost_after_us: int,
+    first_due_us: I64,
+    events: EventRows,
+) -> int:
+    """Fires and tells what is due by the log's clock, of the first `rows` devices from `start` on; returns where it
+    stopped for lack of room (in the journal, or for events), or `rows`. Costs nothing while none is due.
+
+    `first_due_us[0]`: none is due before, by the log's clock; exact afterwards.
+    """
+    if now_us < first_due_us[0]:
+        return rows
+    for row in range(start, rows):
+        if due_now_us(row, devices, signal_lost_after_us) > now_us:
+            continue
+        if len(events.kind) == events.filled[0] or room_left(journal.following, journal.free) < 1:
+            return row
+        settle_edits(row, devices, journal, edits)
+        assume(row, now_us, devices, journal, signal_lost_after_us)
+        tell_news(journal, row, 0, last_judged_us(devices, row) + 1, False, devices, events)
+    find_first_due(rows, devices, signal_lost_after_us, first_due_us)
+    return rows
+
+
+@scalar_kernel
+def find_first_due(rows: int, devices: DeviceColumns, signal_lost_after_us: int, first_due_us: I64) -> None:
+    """Writes when the first timer of the first rows is due, by the log's clock; NEVER for none."""
+    first_us = NEVER
+    for row in range(rows):
+        first_us = min(first_us, due_now_us(row, devices, signal_lost_after_us))
+    first_due_us[0] = first_us
+
+
+@scalar_kernel
+def expect_timers(row: int, devices: DeviceColumns, signal_lost_after_us: int, first_due_us: I64) -> None:
+    """Minds the timers of a device that changed."""
+    first_due_us[0] = min(first_due_us[0], due_now_us(row, devices, signal_lost_after_us))
