@@ -22,6 +22,7 @@ from starlette.responses import Response
 from drover.api.tracking.v1.tracking_service_pb2 import LatestPosition, TrackPoint
 from drover.tracking.v1 import event_pb2
 from drover.tracking.v1.event_pb2 import Severity, TrackingEvent
+from drover.tracking.v1.explanation_pb2 import Explanation
 from tracking_core import epc
 
 Json = dict[str, Any]
@@ -33,8 +34,8 @@ _MICROSECOND: Final = dt.timedelta(microseconds=1)
 _TIMES: Final = {
     name: name.removesuffix("_us") + "_at"
     for name in ("planned_arrival_us", "based_on_us", "p10_us", "p50_us", "p90_us")
-}
-DURATIONS: Final = frozenset({"service_time_us", "minimum_duration_us", "confirm_after_us"})
+} | {"at_us": "at", "from_us": "from", "until_us": "until"}
+DURATIONS: Final = frozenset({"service_time_us", "minimum_duration_us", "confirm_after_us", "window_us"})
 
 encode: Final = msgspec.json.Encoder().encode
 
@@ -162,6 +163,14 @@ def event(message: TrackingEvent) -> Json:
     kind = message.WhichOneof("kind")
     details = view(getattr(message, kind)) if kind else {}
     return {**view(message), "kind": kind, "alert": is_alert(message), "details": details}
+
+
+def explanation(message: Explanation) -> Json:
+    """An explanation, with the events in it as `event` writes them."""
+    json = view(message)
+    for told, written in zip(message.events, json["events"], strict=True):
+        written["revisions"] = [event(each) for each in told.revisions]
+    return json
 
 
 def position_feature(message: LatestPosition) -> Json:

@@ -26,6 +26,7 @@ from services.tracking.definition_repository import DefinitionRepository
 from services.tracking.definitions import DefinitionBook
 from services.tracking.directory import Directory
 from services.tracking.event_sink import EventSink
+from services.tracking.explanations.repository import ExplanationRepository
 from services.tracking.fold import Fold, Sinks
 from services.tracking.history import HistorySink
 from services.tracking.live_sink import LiveSink
@@ -36,6 +37,7 @@ from services.tracking.settings import TrackingSettings
 from services.tracking.snapshot_rounds import SnapshotRounds
 from services.tracking.snapshots import SnapshotFolder
 from services.tracking.warm_up import warm_up
+from tracking_core.fix_quality import quality_rules
 
 log = structlog.get_logger()
 
@@ -121,6 +123,8 @@ async def main(stop: Stop, common: CommonSettings, settings: TrackingSettings) -
             book,
             definitions,
             reader,
+            ExplanationRepository(database),
+            quality_rules(settings.engine(common)),
             fold,
             directory,
             Limits(settings.max_fence_vertices, settings.max_route_vertices),

@@ -21,9 +21,12 @@ from runtime.problems import Invalid
 from runtime.tokens import Role
 from services.tracking import commands, handlers
 from services.tracking.directory import Directory
+from services.tracking.explanations.handler import explain
+from services.tracking.explanations.wire import to_proto
 from services.tracking.model import DefinitionKind, EventFilter, TrackPoint
 from services.tracking.ports import Ports
 from tracking_core.eta import StopEta
+from tracking_core.settings import HOUR_US, MINUTE_US
 from tracking_core.step_result import LatestColumns
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -34,6 +37,18 @@ DEFAULT_PAGE: Final = 1_000
 LARGEST_PAGE: Final = 5_000
 """Larger pages would hold up everything else on the event loop for more than some 20 ms."""
 LARGEST_ANSWER_BYTES: Final = 8 * 1024 * 1024
+
+
+DEFAULT_WINDOW_US: Final = 30 * MINUTE_US
+LARGEST_WINDOW_US: Final = 24 * HOUR_US
+LATEST_US: Final = 253_402_300_800_000_000
+"""The year 10000, which no text for people can say."""
+
+
+class BadTime(Invalid):
+    """A time or a duration that makes no sense."""
+
+    code = "bad_time"
 
 
 class NoTenant(Invalid):
@@ -107,6 +122,19 @@ class TrackingApi(pb_grpc.TrackingServicer):
         return pb.ListEventsResponse(
             events=[TrackingEvent.FromString(event.body) for event in events[:size]], next_page_token=token
         )
+
+    async def Explain(self, request: pb.ExplainRequest, context: Context) -> pb.ExplainResponse:
+        """See the proto."""
+        tenant = _tenant(*READERS)
+        if not 0 < request.at_us < LATEST_US:
+            raise BadTime("`at_us` is a time in microseconds since 1970")
+        if not 0 <= request.window_us <= LARGEST_WINDOW_US:
+            raise BadTime(f"`window_us` is from 0 to {LARGEST_WINDOW_US}, a day")
+        command = commands.Explain(
+            tenant, request.device_id, request.fence_id, request.at_us, request.window_us or DEFAULT_WINDOW_US
+        )
+        explained = await explain(command, self._ports)
+        return pb.ExplainResponse(explanation=to_proto(explained))
 
     async def GetEta(self, request: pb.GetEtaRequest, context: Context) -> pb.GetEtaResponse:
         """See the proto."""

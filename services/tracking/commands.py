@@ -96,6 +96,17 @@ class ListEvents:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Explain:
+    """What is known of a device at a fence, and why, from `window_us` before a time until as long behind it."""
+
+    tenant: str
+    device_id: str
+    fence_id: str
+    at_us: int
+    window_us: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class GetEta:
     """Arrival times along a route."""
 

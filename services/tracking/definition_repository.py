@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Row, and_, select, update
+from sqlalchemy import Row, and_, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from runtime.database import ReadConnection, insert_ignore, read, write
-from services.tracking.model import NEVER_PUT, Definition, DefinitionKind
-from services.tracking.tables import definitions
+from runtime.database import ReadConnection, WriteConnection, insert_ignore, read, write
+from services.tracking.model import NEVER_PUT, Definition, DefinitionKind, FenceVersion
+from services.tracking.tables import definitions, fence_versions
+
+VERSIONS_KEPT: Final = 50
+"""Of each fence, the newest: a program that edits a fence every minute must not fill the disk."""
 
 
 class DefinitionRepository:
@@ -87,6 +90,8 @@ class DefinitionRepository:
                     updated_at_us=now_us,
                 )
             )
+            if kind is DefinitionKind.FENCE:
+                await _keep_version(connection, wanted, now_us)
             return wanted
 
     async def unpublished(self) -> builtins.list[Definition]:
@@ -101,6 +106,39 @@ class DefinitionRepository:
             for each in published:
                 same = and_(_is(each.kind, each.tenant, each.definition_id), definitions.c.version == each.version)
                 await connection.execute(update(definitions).where(same).values(published=True))
+
+
+async def versions_of(connection: ReadConnection, tenant: str, fence_id: str) -> builtins.list[FenceVersion]:
+    """The versions of a fence that are kept, oldest first, deletions among them; empty for a fence that never was."""
+    table = fence_versions.c
+    query = (
+        select(table.version, table.made_at_us, table.deleted, table.body)
+        .where(table.tenant == tenant, table.id == fence_id)
+        .order_by(table.version)
+    )
+    return [
+        FenceVersion(row.version, row.made_at_us, bool(row.deleted), bytes(row.body))
+        for row in await connection.execute(query)
+    ]
+
+
+async def _keep_version(connection: WriteConnection, made: Definition, now_us: int) -> None:
+    await connection.execute(
+        insert(fence_versions).values(
+            tenant=made.tenant,
+            id=made.definition_id,
+            version=made.version,
+            deleted=made.deleted,
+            body=made.body,
+            made_at_us=now_us,
+        )
+    )
+    table = fence_versions.c
+    await connection.execute(
+        delete(fence_versions).where(
+            table.tenant == made.tenant, table.id == made.definition_id, table.version <= made.version - VERSIONS_KEPT
+        )
+    )
 
 
 def _is(kind: DefinitionKind, tenant: str, definition_id: str) -> Any:

@@ -47,6 +47,15 @@ class Definition:
     body: bytes
 
 
+class FenceVersion(NamedTuple):
+    """A version of a fence as it was stored; `body` is empty for a deletion."""
+
+    version: int
+    made_at_us: int
+    deleted: bool
+    body: bytes
+
+
 class TrackPoint(NamedTuple):
     """A stored position, as received, with its verdict. None is what the device left out."""
 

@@ -7,15 +7,18 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from services.tracking.directory import Directory
+from services.tracking.explanations.surroundings import Surroundings
 from services.tracking.model import (
     Accounts,
     Definition,
     DefinitionKind,
+    Device,
     EventFilter,
     StoredEvent,
     TrackPoint,
 )
 from tracking_core.eta import RouteEta
+from tracking_core.fix_quality import QualityRules
 from tracking_core.step_result import LatestColumns
 
 
@@ -65,6 +68,13 @@ class HistoryReader(Protocol):
         """The accounts."""
 
 
+class ExplanationReader(Protocol):
+    """Looks up what explains: `explanations.repository.ExplanationRepository`."""
+
+    async def look(self, device: Device, fence_id: str, at_us: int, window_us: int) -> Surroundings:
+        """All that is stored round a time."""
+
+
 class LiveState(Protocol):
     """Asks the engines: `fold.Fold`."""
 
@@ -85,11 +95,13 @@ class Limits:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Ports:
-    """All of them. `now_us` is the clock of the process."""
+    """All of them. `quality` has the rules by which the engines judge fixes; `now_us` is the clock of the process."""
 
     editor: DefinitionEditor
     definitions: DefinitionReader
     history: HistoryReader
+    explanations: ExplanationReader
+    quality: QualityRules
     live: LiveState
     directory: Directory
     limits: Limits

@@ -109,6 +109,7 @@ events: Final = Table(
     Index("ix_events_tenant_time", "tenant", "observed_at_us", "event_id"),
     Index("ix_events_device_time", "tenant", "device_id", "observed_at_us", "event_id"),
     Index("ix_events_amends", "amends_event_id", "revision"),
+    Index("ix_events_subject_time", "tenant", "device_id", "subject_id", "observed_at_us"),
     **TABLE_OPTIONS,
 )
 
@@ -138,6 +139,18 @@ definitions: Final = Table(
     Column("body", Body, nullable=False),
     Column("updated_at_us", BigInteger, nullable=False),
     Index("ix_definitions_published", "published"),
+    **TABLE_OPTIONS,
+)
+
+fence_versions: Final = Table(
+    "fence_versions",
+    metadata,
+    Column("tenant", Name, primary_key=True),
+    Column("id", Name, primary_key=True),
+    Column("version", BigInteger, primary_key=True, autoincrement=False),
+    Column("deleted", Boolean(create_constraint=False), nullable=False),
+    Column("body", Body, nullable=False),
+    Column("made_at_us", BigInteger, nullable=False),
     **TABLE_OPTIONS,
 )
 

@@ -28,7 +28,10 @@ from tracking_core.definitions import (
     SensorLimit,
 )
 from tracking_core.engine import Engine
+from tracking_core.explaining import NOTHING_BEFORE, FenceEdit, StoredFix, trace
+from tracking_core.fix_quality import quality_rules
 from tracking_core.settings import SECOND_US, EngineSettings
+from tracking_core.verdicts import Verdict
 
 _NOW_US: Final = 1_700_000_000_000_000
 _LARGE: Final = 4_096
@@ -69,6 +72,17 @@ def warm_up() -> None:
         engine.define(DeleteFence("warm", f"{name}-1", 3), _NOW_US + (second + 601) * SECOND_US)
     engine.define(DeleteLimit("warm", "1", 3), _NOW_US + (second + 601) * SECOND_US)
     engine.define(DeleteRoute("warm", "1", 3), _NOW_US + (second + 601) * SECOND_US)
+    for name, shape in _SHAPES.items():
+        _explain(FenceDefinition("warm", name, name, shape))
+
+
+def _explain(fence: FenceDefinition) -> None:
+    """Out, in, and a jump between."""
+    fixes = [
+        StoredFix(_NOW_US + at * SECOND_US, _NOW_US + at * SECOND_US, 0.02 * (at % 2), 0.005, 10.0, verdict)
+        for at, verdict in enumerate((Verdict.OK, Verdict.OK, Verdict.IMPLAUSIBLE_JUMP, Verdict.OK, Verdict.OK))
+    ]
+    trace(fixes, [FenceEdit(_NOW_US, 1, fence)], NOTHING_BEFORE, quality_rules(EngineSettings()))
 
 
 def _readings(size: int, second: int) -> Readings:

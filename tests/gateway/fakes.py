@@ -17,9 +17,20 @@ from drover.api.shipment.v1 import shipment_service_pb2 as shipment_pb
 from drover.api.shipment.v1 import shipment_service_pb2_grpc as shipment_grpc
 from drover.api.tracking.v1 import tracking_service_pb2 as tracking_pb
 from drover.api.tracking.v1 import tracking_service_pb2_grpc as tracking_grpc
-from drover.geofence.v1.fence_pb2 import Fence
+from drover.geofence.v1.fence_pb2 import CrossingRule, Fence
 from drover.shipment.v1.shipment_pb2 import Shipment, ShipmentStatus
-from drover.tracking.v1.event_pb2 import TrackingEvent
+from drover.tracking.v1.event_pb2 import TrackingEvent, Verdict
+from drover.tracking.v1.explanation_pb2 import (
+    Accord,
+    Evidence,
+    EvidenceReason,
+    ExplainedEvent,
+    ExplainedFix,
+    ExplainedVersion,
+    Explanation,
+    PresenceState,
+    StartBasis,
+)
 from runtime.grpc_server import GrpcServer, require
 from runtime.problems import Conflict, Exhausted, Invalid, NotFound, Problem
 from runtime.tokens import Role, Verifier
@@ -281,6 +292,44 @@ class Tracking(tracking_grpc.TrackingServicer):
         ]
         page, token = _page(events, request.page_size, request.page_token)
         return tracking_pb.ListEventsResponse(events=page, next_page_token=token)
+
+    async def Explain(self, request, context):
+        tenant = await self.world.called("Explain")
+        if request.device_id not in self.world.devices[tenant]:
+            raise Missing(f"there is no device {request.device_id}", code="unknown_device")
+        if request.fence_id not in self.world.fences[tenant]:
+            raise Missing(f"there is no fence {request.fence_id}", code="unknown_fence")
+        found = Explanation(
+            device_id=request.device_id,
+            fence_id=request.fence_id,
+            fence_name="Yard",
+            at_us=request.at_us,
+            from_us=request.at_us - request.window_us,
+            until_us=request.at_us + request.window_us,
+            answer=["It counted as inside."],
+            state_at=PresenceState.PRESENCE_STATE_IN,
+            start_basis=StartBasis.START_BASIS_EVENT,
+            versions=[ExplainedVersion(version=1, made_at_us=request.at_us, crossing=CrossingRule(exit_fixes=2))],
+            fixes=[
+                ExplainedFix(
+                    observed_at_us=request.at_us,
+                    received_at_us=request.at_us,
+                    distance_m=-3.5,
+                    verdict=Verdict.VERDICT_OK,
+                    evidence=Evidence.EVIDENCE_IN,
+                    reason=EvidenceReason.EVIDENCE_REASON_INSIDE,
+                )
+            ],
+            events=[
+                ExplainedEvent(
+                    kind="geofence_entered",
+                    observed_at_us=request.at_us,
+                    accord=Accord.ACCORD_AGREES,
+                    revisions=self.world.events[tenant],
+                )
+            ],
+        )
+        return tracking_pb.ExplainResponse(explanation=found)
 
     async def GetEta(self, request, context):
         tenant = await self.world.called("GetEta")

@@ -8,6 +8,7 @@ import pydantic
 
 from drover.api.ingest.v1.ingest_service_pb2 import DeadLetter
 from drover.api.tracking.v1.tracking_service_pb2 import TrackPoint
+from drover.geofence.v1.fence_pb2 import Fence
 from drover.tracking.v1.event_pb2 import (
     Cause,
     ExcursionClosed,
@@ -23,6 +24,7 @@ from gateway.rest.dead_letters import DeadLetterView, ReplayView
 from gateway.rest.devices import CredentialsView, DeviceView, NewDeviceView
 from gateway.rest.documentation import Page
 from gateway.rest.events import AccountsView, EventView
+from gateway.rest.explanations import ExplanationView
 from gateway.rest.geofences import FenceCollection, FenceFeature
 from gateway.rest.positions import PositionCollection, PositionFeature, TrackFeature
 from gateway.rest.shipments import EtaView, ShipmentView
@@ -412,6 +414,37 @@ async def test_events(gateway: Gateway) -> None:
     ):
         page = await get(gateway, f"/v1/events?{query}", Page[EventView])
         assert [item["event_id"] for item in page["items"]] == ids, query
+
+
+async def test_explanations(gateway: Gateway) -> None:
+    gateway.world.device("acme", "truck-1", 1)
+    gateway.world.fences["acme"]["yard"] = Fence(fence_id="yard")
+    entered = _event(1, geofence_entered=GeofenceEntered(fence_id="yard", fence_version=3, fence_name="Yard"))
+    gateway.world.events["acme"] = [entered]
+    path = "/v1/devices/truck-1/explain"
+    found = await get(gateway, path + "?fence=yard&at=2022-01-03T01:00:00%2B01:00&minutes=10", ExplanationView)
+    assert (found["from"], found["at"], found["until"]) == (
+        "2022-01-02T23:50:00.000000Z", "2022-01-03T00:00:00.000000Z", "2022-01-03T00:10:00.000000Z",
+    )  # fmt: skip
+    assert (found["answer"], found["state_at"], found["nearest"]) == (["It counted as inside."], "in", None)
+    (fix,) = found["fixes"]
+    assert (fix["verdict"], fix["evidence"], fix["reason"], fix["distance_m"]) == ("ok", "in", "inside", -3.5)
+    (told,) = found["events"]
+    assert (told["accord"], told["revisions"][0]["details"]["fence_version"]) == ("agrees", 3)
+    assert found["versions"][0]["crossing"]["exit_fixes"] == 2
+    async with gateway.http(Role.VIEWER) as http:
+        for query, status, code in (
+            ("fence=dock&at=2022-01-03T00:00:00Z", 404, "unknown_fence"),
+            ("fence=yard", 422, "invalid_request"),
+            ("at=2022-01-03T00:00:00Z", 422, "invalid_request"),
+            ("fence=yard&at=yesterday", 422, "invalid_request"),
+            ("fence=yard&at=2022-01-03T00:00:00Z&minutes=0", 422, "invalid_request"),
+            ("fence=yard&at=2022-01-03T00:00:00Z&more=1", 422, "invalid_request"),
+        ):
+            answer = await http.get(f"{path}?{query}")
+            assert (answer.status_code, answer.json()["code"]) == (status, code), query
+        answer = await http.get("/v1/devices/truck-9/explain?fence=yard&at=2022-01-03T00:00:00Z")
+        assert (answer.status_code, answer.json()["code"]) == (404, "unknown_device")
 
 
 async def test_accounts(gateway: Gateway) -> None:

@@ -1,0 +1,276 @@
+"""What was told of a device and a fence, beside what its stored fixes say: an answer that a person can check.
+
+Nothing here does I/O. `answer.py` puts it into words.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
+
+from drover.geofence.v1.fence_pb2 import Fence
+from drover.tracking.v1.event_pb2 import Standing, TrackingEvent
+from geofence import wire
+from geofence.transitions import INSIDE, OUTSIDE, Presence
+from services.tracking.explanations.surroundings import FOLLOWED, Surroundings
+from services.tracking.model import FenceVersion
+from tracking_core.events import EventKind
+from tracking_core.explaining import (
+    NOTHING_BEFORE,
+    EditStep,
+    FenceEdit,
+    FixStep,
+    Start,
+    Step,
+    StoredFix,
+    TracedEvent,
+    trace,
+)
+from tracking_core.fix_quality import QualityRules
+from tracking_core.settings import MINUTE_US
+from tracking_core.verdicts import Verdict
+
+PAIRED_WITHIN_US: Final = 60 * MINUTE_US
+"""A told event and one of the fixes, of one kind, are taken for the same if they are not farther apart."""
+
+
+class Accord(enum.IntEnum):
+    """How told and found go together, with the numbers of `drover.tracking.v1.Accord`."""
+
+    UNSPECIFIED = 0
+    AGREES = 1
+    DIFFERS = 2
+    NOT_TOLD = 3
+    NOT_FOUND = 4
+    WITHDRAWN = 5
+    NOT_FOLLOWED = 6
+
+
+class StartBasis(enum.IntEnum):
+    """How the first state was found, with the numbers of `drover.tracking.v1.StartBasis`."""
+
+    UNSPECIFIED = 0
+    FIRST_FIX = 1
+    EVENT = 2
+    FIRST_STORED_FIX = 3
+
+
+class ExplainedEvent(NamedTuple):
+    """`revisions`: what was told, oldest first; `found`: what the fixes say, and the step that brought it."""
+
+    kind: str
+    accord: Accord
+    revisions: list[TrackingEvent]
+    found: TracedEvent | None
+    step: Step | None
+
+    @property
+    def observed_at_us(self) -> int:
+        """As told last, else as found."""
+        if self.revisions:
+            return self.revisions[-1].observed_at_us
+        assert self.found is not None
+        return self.found.observed_at_us
+
+    @property
+    def confirmed_at_us(self) -> int:
+        """As told last, else as found."""
+        if self.revisions:
+            return self.revisions[-1].confirmed_at_us
+        assert self.found is not None
+        return self.found.confirmed_at_us
+
+
+class Explanation(NamedTuple):
+    """The answer, without words."""
+
+    device_id: str
+    fence_id: str
+    fence_name: str
+    at_us: int
+    from_us: int
+    until_us: int
+    cut: bool
+    start_basis: StartBasis
+    versions: list[FenceVersion]
+    """That held at the first fix shown or later."""
+    versions_missing: bool
+    """Whether the version that held then is no longer kept, so that a later one stands in for it."""
+    steps: list[Step]
+    """Of the fixes shown, and of the edits between them."""
+    steps_after: list[FixStep]
+    """Of the fixes behind them that were looked at."""
+    last_before: StoredFix | None
+    """The last fix that counts before those shown."""
+    events: list[ExplainedEvent]
+    state_at: int
+    nearest: FixStep | None
+
+
+def chains(revisions: Iterable[TrackingEvent]) -> list[list[TrackingEvent]]:
+    """Events with all their revisions, oldest first."""
+    found: dict[str, list[TrackingEvent]] = {}
+    for event in revisions:
+        found.setdefault(event.amends_event_id or event.event_id, []).append(event)
+    return [sorted(chain, key=lambda event: event.revision) for chain in found.values()]
+
+
+def is_withdrawn(chain: Sequence[TrackingEvent]) -> bool:
+    """Whether it did not happen after all."""
+    return chain[-1].standing == Standing.STANDING_WITHDRAWN
+
+
+def _version_of(event: TrackingEvent) -> int:
+    details = getattr(event, event.WhichOneof("kind") or "", None)
+    return int(getattr(details, "fence_version", 0))
+
+
+def explain(device_id: str, fence_id: str, at_us: int, looked: Surroundings, quality: QualityRules) -> Explanation:
+    """Folds the stored fixes again, and puts the told events beside the result."""
+    edits, missing = _edits(looked)
+    start, basis = _start(looked, edits, quality)
+    steps = trace([*looked.lead, *looked.shown, *looked.tail], edits, start, quality)
+    shown = _between(steps, looked.from_us, looked.until_us)
+    after = [step for step in steps if isinstance(step, FixStep) and step.fix.observed_at_us > looked.until_us]
+    events = [
+        event
+        for event in beside(chains(looked.events), steps)
+        if looked.from_us <= event.observed_at_us <= looked.until_us
+        or looked.from_us <= event.confirmed_at_us <= looked.until_us
+    ]
+    counted = [step for step in shown if isinstance(step, FixStep) and step.fix.verdict == Verdict.OK]
+    measured = [step for step in counted if not math.isnan(step.distance_m)]
+    before = [fix for fix in (looked.counted_before, *looked.lead) if fix is not None and fix.verdict == Verdict.OK]
+    return Explanation(
+        device_id,
+        fence_id,
+        next((Fence.FromString(each.body).name for each in reversed(looked.versions) if not each.deleted), ""),
+        at_us,
+        looked.from_us,
+        looked.until_us,
+        looked.cut,
+        basis,
+        _versions_in_force(looked, shown),
+        missing,
+        shown,
+        after,
+        before[-1] if before else None,
+        events,
+        _state_at(steps, at_us, start.presence),
+        min(measured, key=lambda step: step.distance_m) if measured else None,
+    )
+
+
+def _edits(looked: Surroundings) -> tuple[list[FenceEdit], bool]:
+    """The edits; and whether the oldest of them has to stand in for what was before."""
+    edits = [
+        FenceEdit(each.made_at_us, each.version, None if each.deleted else wire.from_proto(Fence.FromString(each.body)))
+        for each in looked.versions
+    ]
+    fixes = [*looked.lead, *looked.shown]
+    if not edits or edits[0].version == 1 or not fixes or fixes[0].received_at_us >= edits[0].made_at_us:
+        return edits, False
+    return [edits[0]._replace(made_at_us=fixes[0].received_at_us), *edits[1:]], True
+
+
+def _start(looked: Surroundings, edits: Sequence[FenceEdit], quality: QualityRules) -> tuple[Start, StartBasis]:
+    counted = looked.counted_before
+    if counted is None:
+        return NOTHING_BEFORE, StartBasis.FIRST_FIX
+    begin_us = min((fix.observed_at_us for fix in (*looked.lead, *looked.shown)), default=looked.from_us)
+    told = [
+        chain[-1]
+        for chain in chains(looked.events_before)
+        if not is_withdrawn(chain) and chain[-1].confirmed_at_us < begin_us
+    ]
+    if told:
+        # Of one moment: of the older version first, and an entry before the exit that an end of the fence brings.
+        last = max(told, key=lambda each: (each.confirmed_at_us, _version_of(each), is_exit(each.WhichOneof("kind"))))
+        return Start(OUTSIDE if is_exit(last.WhichOneof("kind")) else INSIDE, counted), StartBasis.EVENT
+    first = looked.first_counted
+    assert first is not None
+    steps = trace(
+        [first], [edit for edit in edits if edit.made_at_us <= first.received_at_us][-1:], NOTHING_BEFORE, quality
+    )
+    return Start(steps[-1].after, counted), StartBasis.FIRST_STORED_FIX
+
+
+def is_exit(kind: str | None) -> bool:
+    """Whether an event of this kind leaves a device outside."""
+    return kind == EventKind.GEOFENCE_EXITED.value
+
+
+def _between(steps: Sequence[Step], from_us: int, until_us: int) -> list[Step]:
+    """The steps of the fixes of a time, with the edits among them and beside them."""
+    inside = [
+        at
+        for at, step in enumerate(steps)
+        if isinstance(step, FixStep) and from_us <= step.fix.observed_at_us <= until_us
+    ]
+    if not inside:
+        return []
+    first, last = inside[0], inside[-1]
+    while first > 0 and isinstance(steps[first - 1], EditStep):
+        first -= 1
+    while last + 1 < len(steps) and isinstance(steps[last + 1], EditStep):
+        last += 1
+    return list(steps[first : last + 1])
+
+
+def _versions_in_force(looked: Surroundings, shown: Sequence[Step]) -> list[FenceVersion]:
+    used = {step.version for step in shown if isinstance(step, FixStep)}
+    used |= {step.edit.version for step in shown if isinstance(step, EditStep)}
+    return [each for each in looked.versions if each.version in used] or looked.versions[-1:]
+
+
+def _state_at(steps: Sequence[Step], at_us: int, state: Presence) -> int:
+    presence = state
+    for step in steps:
+        if isinstance(step, FixStep) and step.fix.observed_at_us > at_us:
+            break
+        if isinstance(step, EditStep) and step.edit.made_at_us > at_us:
+            break
+        presence = step.after
+    return presence.state
+
+
+def beside(told: Sequence[list[TrackingEvent]], steps: Sequence[Step]) -> list[ExplainedEvent]:
+    """Told events and found ones in pairs, in the order of time: the same first, then the nearest of a kind."""
+    found = [(step.event, step) for step in steps if step.event is not None]
+    result: list[ExplainedEvent] = []
+    standing: list[list[TrackingEvent]] = []
+    for chain in told:
+        kind = chain[-1].WhichOneof("kind") or ""
+        if is_withdrawn(chain) and kind in FOLLOWED:
+            result.append(ExplainedEvent(kind, Accord.WITHDRAWN, chain, None, None))
+        elif kind in FOLLOWED:
+            standing.append(chain)
+        else:
+            result.append(ExplainedEvent(kind, Accord.NOT_FOLLOWED, chain, None, None))
+    pairs = sorted(
+        (abs(chain[-1].observed_at_us - event.observed_at_us) + abs(chain[-1].confirmed_at_us - event.confirmed_at_us),
+         left, right)
+        for left, chain in enumerate(standing)
+        for right, (event, _) in enumerate(found)
+        if chain[-1].WhichOneof("kind") == event.kind.value
+        and abs(chain[-1].observed_at_us - event.observed_at_us) <= PAIRED_WITHIN_US
+    )  # fmt: skip
+    done_told: set[int] = set()
+    done_found: set[int] = set()
+    for apart_us, left, right in pairs:
+        if left in done_told or right in done_found:
+            continue
+        done_told.add(left)
+        done_found.add(right)
+        event, step = found[right]
+        accord = Accord.AGREES if apart_us == 0 else Accord.DIFFERS
+        result.append(ExplainedEvent(event.kind.value, accord, standing[left], event, step))
+    for left, chain in enumerate(standing):
+        if left not in done_told:
+            result.append(ExplainedEvent(chain[-1].WhichOneof("kind") or "", Accord.NOT_FOUND, chain, None, None))
+    for right, (event, step) in enumerate(found):
+        if right not in done_found:
+            result.append(ExplainedEvent(event.kind.value, Accord.NOT_TOLD, [], event, step))
+    return sorted(result, key=lambda each: (each.observed_at_us, each.confirmed_at_us, not is_exit(each.kind)))

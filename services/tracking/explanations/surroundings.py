@@ -1,0 +1,46 @@
+"""What is stored of a device and a fence round a time: all that an explanation may rest on."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from drover.tracking.v1.event_pb2 import TrackingEvent
+from services.tracking.model import FenceVersion
+from tracking_core.events import EventKind
+from tracking_core.explaining import StoredFix
+
+FOLLOWED: Final = (EventKind.GEOFENCE_ENTERED.value, EventKind.GEOFENCE_EXITED.value)
+"""Kinds that say whether a device is inside."""
+OF_THE_SIGNAL: Final = (EventKind.SIGNAL_LOST.value, EventKind.SIGNAL_RESTORED.value)
+"""Kinds that say whether anything is heard of a device."""
+NOT_OF_FENCES: Final = tuple(
+    kind.value
+    for kind in (
+        EventKind.EXCURSION_OPENED,
+        EventKind.EXCURSION_CLOSED,
+        EventKind.TAG_ARRIVED,
+        EventKind.TAG_DEPARTED,
+    )
+)
+"""A limit may have the id of a fence."""
+
+
+class Surroundings(NamedTuple):
+    """What is stored. Fixes are in the order of time; of an event there are all revisions, in no order."""
+
+    versions: list[FenceVersion]
+    from_us: int
+    until_us: int
+    cut: bool
+    """Whether there are more fixes in the window than `shown` has."""
+    counted_before: StoredFix | None
+    """The last that counts before all of these."""
+    first_counted: StoredFix | None
+    """The first of the device that counts."""
+    lead: list[StoredFix]
+    shown: list[StoredFix]
+    tail: list[StoredFix]
+    events: list[TrackingEvent]
+    """Of the fence, observed or confirmed in the time of these fixes."""
+    events_before: list[TrackingEvent]
+    """The last entries and exits before it."""

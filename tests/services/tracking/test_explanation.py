@@ -1,0 +1,475 @@
+"""What an explanation says: a real engine tells, the stored fixes are folded again, and people read the result."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from drover.tracking.v1 import explanation_pb2
+from drover.tracking.v1.event_pb2 import Standing, TrackingEvent
+from geofence import wire
+from geofence.definition import CircleShape, CrossingRule, FenceDefinition
+from services.tracking.events import to_proto
+from services.tracking.explanations import explanation, wording
+from services.tracking.explanations import wire as explanation_wire
+from services.tracking.explanations.answer import answer
+from services.tracking.explanations.explanation import Accord, Explanation, StartBasis
+from services.tracking.explanations.surroundings import Surroundings
+from services.tracking.model import FenceVersion
+from tests.services.tracking.build import SECOND, positions, readings
+from tracking_core.definitions import DeleteFence, DeviceIdentity, PutFence
+from tracking_core.engine import Engine
+from tracking_core.explaining import Reason, StoredFix
+from tracking_core.fix_quality import quality_rules
+from tracking_core.settings import EngineSettings
+from tracking_core.verdicts import Verdict
+
+TEN = 1_767_348_000 * SECOND
+"""2026-01-02 10:00:00 UTC."""
+M_PER_DEG = 74_630.0
+RULES = EngineSettings(horizon_us=3 * 3600 * SECOND)
+
+
+def clock(text: str) -> int:
+    """`10:05:20` of that day."""
+    hours, minutes, seconds = (int(part) for part in (*text.split(":"), "0")[:3])
+    return TEN + ((hours - 10) * 3600 + minutes * 60 + seconds) * SECOND
+
+
+@dataclasses.dataclass
+class Story:
+    """What arrived and was edited, in that order, and what the engine made of it. The fence is round: its border is
+    100 m from the middle, and fixes lie east of it.
+    """
+
+    rule: dict[str, Any] = dataclasses.field(default_factory=dict)
+    fixes: list[StoredFix] = dataclasses.field(default_factory=list)
+    versions: list[FenceVersion] = dataclasses.field(default_factory=list)
+    events: list[TrackingEvent] = dataclasses.field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.engine = Engine(RULES)
+        self.engine.announce([DeviceIdentity(0, "acme", "truck-7")])
+        self.edit("09:00", 100.0)
+
+    def edit(self, at: str, radius_m: float | None, **rule: Any) -> Story:
+        version = len(self.versions) + 1
+        change: Any = DeleteFence("acme", "port", version)
+        body = b""
+        if radius_m is not None:
+            shape = CircleShape(11.0, 48.0, radius_m)
+            fence = FenceDefinition("acme", "port", "Port", shape, CrossingRule(**{**self.rule, **rule}), version)
+            change, body = PutFence(fence), wire.to_proto(fence).SerializeToString()
+        self.versions.append(FenceVersion(version, clock(at), radius_m is None, body))
+        self.events += map(to_proto, self.engine.define(change, clock(at)).events)
+        return self
+
+    def fix(
+        self,
+        at: str,
+        middle_m: float,
+        accuracy_m: float = math.nan,
+        *,
+        came: str = "",
+        north_m: float = 0.0,
+        **more: Any,
+    ) -> Story:
+        """A fix so far from the middle of the fence."""
+        received_us = clock(came) if came else clock(at) + SECOND
+        row = {
+            "observed_at_us": clock(at), "received_at_us": received_us, "accuracy_m": accuracy_m,
+            "latitude_deg": 48.0, "longitude_deg": 11.0 + middle_m / M_PER_DEG, **more,
+        }  # fmt: skip
+        result = self.engine.step(readings(positions(row)), max(received_us, self.versions[-1].made_at_us))
+        self.events += map(to_proto, result.events)
+        changes = result.verdict_changes
+        for at_us, longitude, after in zip(
+            changes.observed_at_us.tolist(), changes.longitude_deg.tolist(), changes.after.tolist(), strict=True
+        ):
+            self.fixes = [
+                fix._replace(verdict=after) if (fix.observed_at_us, fix.longitude_deg) == (at_us, longitude) else fix
+                for fix in self.fixes
+            ]
+        self.fixes.append(
+            StoredFix(
+                clock(at),
+                received_us,
+                row["latitude_deg"],
+                row["longitude_deg"],
+                float(np.float32(accuracy_m)),
+                int(result.position_verdicts[0]),
+            )
+        )
+        return self
+
+    def fixes_at(self, middle_m: Sequence[float]) -> Story:
+        """One a minute from ten on."""
+        for minute, metres in enumerate(middle_m):
+            self.fix(f"10:{minute:02}", metres)
+        return self
+
+    def looked(self, **changes: Any) -> Surroundings:
+        fixes = sorted(self.fixes)
+        counted = [fix for fix in fixes if fix.verdict == Verdict.OK]
+        return Surroundings(
+            self.versions, clock("09:30"), clock("10:30"), False, None, counted[0] if counted else None, [], fixes, [],
+            self.events, [],
+        )._replace(**changes)  # fmt: skip
+
+    def explain(self, at: str = "10:00", **changes: Any) -> Explanation:
+        return explanation.explain("truck-7", "port", clock(at), self.looked(**changes), quality_rules(RULES))
+
+    def said(self, at: str = "10:00", **changes: Any) -> list[str]:
+        return answer(self.explain(at, **changes))
+
+
+CASES: dict[str, tuple[Callable[[], Story], str, str]] = {
+    "a visit": (
+        lambda: Story().fixes_at([500, 200, 50, 20, 180, 300, 400]),
+        "10:02",
+        """
+        * At 2026-01-02 10:02:00 UTC truck-7 counted as inside “Port”.
+        * 10:01:39 entered: the way from the fix of 10:01:00 (100 m outside) to that of 10:02:00 (50 m inside)
+          crossed the border then; confirmed by the fix of 10:02:00, which speaks for in (1 needed).
+        * 10:03:30 exited: the way from the fix of 10:03:00 (80 m inside) to that of 10:04:00 (80 m outside)
+          crossed the border then; confirmed by the fix of 10:05:00, the 2nd in a row that speaks for out (2
+          needed).
+        """,
+    ),
+    "why it did not come in": (
+        lambda: Story().fixes_at([500, 142, 300]),
+        "10:01",
+        """
+        * At 2026-01-02 10:01:00 UTC truck-7 counted as outside “Port”.
+        * It never came in: the nearest of 3 fixes that count was 42 m outside, at 10:01:00.
+        """,
+    ),
+    "parked at the border": (
+        lambda: Story().fix("10:00", 150).fix("10:01", 80).fix("10:10", 104, 10).fix("10:11", 98, 10),
+        "10:10",
+        """
+        * At 2026-01-02 10:10:00 UTC truck-7 counted as inside “Port”.
+        * 10:00:42 entered: the way from the fix of 10:00:00 (50 m outside) to that of 10:01:00 (20 m inside)
+          crossed the border then; confirmed by the fix of 10:01:00, which speaks for in (1 needed).
+        * Outside, but too near to the border to say so: 10:10:00 (4.0 m outside: says nothing, as only more
+          than 10 m would speak for out).
+        """,
+    ),
+    "within the exit margin": (
+        lambda: Story({"exit_margin_m": 30.0}).fixes_at([50, 125]),
+        "10:01",
+        """
+        * At 2026-01-02 10:01:00 UTC truck-7 counted as inside “Port”.
+        * The first fix of the device (10:00:00) was inside already: that settles silently, without an event.
+        * Outside, but too near to the border to say so: 10:01:00 (25 m outside: says nothing, as only more than
+          30 m would speak for out).
+        """,
+    ),
+    "one fix outside": (
+        lambda: Story().fixes_at([50, 50, 150, 60, 50]),
+        "10:02",
+        """
+        * At 2026-01-02 10:02:00 UTC truck-7 counted as inside “Port” (an exit was pending).
+        * The first fix of the device (10:00:00) was inside already: that settles silently, without an event.
+        * No exit: one fix spoke for out from 10:02:00, but 2 in a row are needed, and that of 10:03:00 (40 m
+          inside) spoke for in again.
+        """,
+    ),
+    "one fix inside, two asked for": (
+        lambda: Story({"enter_fixes": 2}).fixes_at([500, 50, 500]),
+        "10:01",
+        """
+        * At 2026-01-02 10:01:00 UTC truck-7 counted as outside “Port” (an entry was pending).
+        * No entry: one fix spoke for in from 10:01:00, but 2 in a row are needed, and that of 10:02:00 (400 m
+          outside) spoke for out again.
+        """,
+    ),
+    "an imprecise fix": (
+        lambda: Story().fixes_at([160, 50]).fix("10:10", 400, 2000).fix("10:11", 50),
+        "10:10",
+        """
+        * At 2026-01-02 10:10:00 UTC truck-7 counted as inside “Port”.
+        * 10:00:32 entered: the way from the fix of 10:00:00 (60 m outside) to that of 10:01:00 (50 m inside)
+          crossed the border then; confirmed by the fix of 10:01:00, which speaks for in (1 needed).
+        * Reported outside, but not counted: 10:10:00 (300 m outside, but does not count: its accuracy is too
+          poor to say where (2000 m)).
+        """,
+    ),
+    "a jump into the fence": (
+        lambda: Story().fixes_at([60_000, 60_000]).fix("10:01:30", 0).fix("10:02:10", 60_000),
+        "10:01:30",
+        """
+        * At 2026-01-02 10:01:30 UTC truck-7 counted as outside “Port”.
+        * It never came in: the nearest of 3 fixes that count was 59.9 km outside, at 10:00:00.
+        * Reported inside, but not counted: 10:01:30 (100 m inside, but does not count: it is an implausible
+          jump: too far from the fixes beside it for the time between them).
+        """,
+    ),
+    "straight through": (
+        lambda: Story().fix("10:00", -500).fix("10:01", 500),
+        "10:01",
+        """
+        * At 2026-01-02 10:01:00 UTC truck-7 counted as outside “Port”.
+        * It never came in: the nearest of 2 fixes that count was 400 m outside, at 10:00:00.
+        * The straight way to the fix of 10:01:00 led through the fence, but no fix lay inside, and an entry
+          needs one.
+        """,
+    ),
+    "amended by a late fix": (
+        lambda: Story().fixes_at([500, 400]).fix("10:10", 0).fix("10:03", 130, came="10:20"),
+        "10:04",
+        """
+        * At 2026-01-02 10:04:00 UTC truck-7 counted as outside “Port”.
+        * 10:04:36 entered: the way from the fix of 10:03:00 (30 m outside) to that of 10:10:00 (100 m inside)
+          crossed the border then; confirmed by the fix of 10:10:00, which speaks for in (1 needed). It was told
+          first as 10:07:44, and amended to this (revision 1). Late fix near it: 10:03:00 (arrived 10:20:00).
+        """,
+    ),
+    "withdrawn by a late fix": (
+        lambda: (
+            Story({"enter_fixes": 2})
+            .fixes_at([500, 400])
+            .fix("10:10", 0)
+            .fix("10:12", 0)
+            .fix("10:11", 300, came="10:20")
+        ),
+        "10:10",
+        """
+        * At 2026-01-02 10:10:00 UTC truck-7 counted as outside “Port” (an entry was pending).
+        * 10:07:44 entered was told, and withdrawn: by the fixes that arrived late it did not happen. Revision 1
+          withdrew it. Late fix near it: 10:11:00 (arrived 10:20:00).
+        * No entry: one fix spoke for in from 10:10:00, but 2 in a row are needed, and that of 10:11:00 (200 m
+          outside) spoke for out again.
+        * An entry is pending since 10:12:00: 1 of 2 fixes in a row spoke for in, and no later one does.
+        """,
+    ),
+    "a fence edited round a parked truck": (
+        lambda: Story().fixes_at([150, 150]).edit("10:05", 300).fix("10:06", 150).edit("10:08", 100).fix("10:10", 150),
+        "10:03",
+        """
+        * At 2026-01-02 10:03:00 UTC truck-7 counted as outside “Port”.
+        * 10:01:00 entered: the fence got another shape at 10:05:00 (version 2), and the newest fix then was 150
+          m inside it; nothing moved.
+        * 10:06:00 exited: the fence got another shape at 10:08:00 (version 3), and the newest fix then was 50 m
+          outside it; nothing moved.
+        """,
+    ),
+    "another rule": (
+        lambda: Story().fixes_at([150]).edit("10:05", 100, enter_fixes=3).fix("10:06", 50).fix("10:07", 50),
+        "10:07",
+        """
+        * At 2026-01-02 10:07:00 UTC truck-7 counted as outside “Port” (an entry was pending).
+        * An entry is pending since 10:06:00: 2 of 3 fixes in a row spoke for in, and no later one does.
+        * Version 2 of the fence was stored at 10:05:00: only name or rule changed, so nothing was stated anew.
+        """,
+    ),
+    "a fence that was deleted": (
+        lambda: Story().fixes_at([160, 50]).edit("10:05", None).fix("10:06", 50),
+        "10:06",
+        """
+        * At 2026-01-02 10:06:00 UTC truck-7 counted as outside “Port”.
+        * 10:00:32 entered: the way from the fix of 10:00:00 (60 m outside) to that of 10:01:00 (50 m inside)
+          crossed the border then; confirmed by the fix of 10:01:00, which speaks for in (1 needed).
+        * 10:01:00 exited: the fence was deleted at 10:05:00; nothing moved.
+        """,
+    ),
+    "confirmed by time": (
+        lambda: Story({"exit_fixes": 9, "confirm_after_us": 90 * SECOND}).fixes_at([160, 50, 500, 600, 600]),
+        "10:03",
+        """
+        * At 2026-01-02 10:03:00 UTC truck-7 counted as inside “Port” (an exit was pending).
+        * 10:00:32 entered: the way from the fix of 10:00:00 (60 m outside) to that of 10:01:00 (50 m inside)
+          crossed the border then; confirmed by the fix of 10:01:00, which speaks for in (1 needed).
+        * 10:01:06 exited: the way from the fix of 10:01:00 (50 m inside) to that of 10:02:00 (400 m outside)
+          crossed the border then; confirmed at 10:04:00, when it had been pending for 120 s.
+        """,
+    ),
+    "silence": (
+        lambda: Story().fixes_at([50, 60]).fix("10:25", 50),
+        "10:12",
+        """
+        * At 2026-01-02 10:12:00 UTC truck-7 counted as inside “Port”.
+        * 10:16:00 signal lost, the last fix that counts being of 10:01:00.
+        * 10:25:00 signal restored.
+        * The first fix of the device (10:00:00) was inside already: that settles silently, without an event.
+        * Nothing was heard between 10:01:00 and 10:25:00 (24 minutes): what happened meanwhile is not known.
+        """,
+    ),
+    "silence to this day": (
+        lambda: Story().fixes_at([50]),
+        "10:20",
+        """
+        * At 2026-01-02 10:20:00 UTC truck-7 counted as inside “Port”.
+        * The first fix of the device (10:00:00) was inside already: that settles silently, without an event.
+        * Nothing newer than the fix of 10:00:00 is stored.
+        """,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_people_read(case: str) -> None:
+    story, at, expected = CASES[case]
+    assert story().said(at) == [" ".join(each.split()) for each in expected.split(" * ")[1:]]
+
+
+VISIT = [500, 200, 50, 20, 180, 300, 400]
+
+
+def accords(explained: Explanation) -> list[tuple[str, Accord]]:
+    return [(each.kind, each.accord) for each in explained.events]
+
+
+def test_what_was_told_and_what_is_found_are_set_side_by_side() -> None:
+    story = Story().fixes_at(VISIT)
+    entered, exited = story.events
+    agreed = [("geofence_entered", Accord.AGREES), ("geofence_exited", Accord.AGREES)]
+    assert accords(story.explain()) == agreed
+    assert accords(story.explain(events=[exited])) == [("geofence_entered", Accord.NOT_TOLD), agreed[1]]
+    moved = TrackingEvent()
+    moved.CopyFrom(entered)
+    moved.observed_at_us += 20 * SECOND
+    assert accords(story.explain(events=[moved, exited])) == [("geofence_entered", Accord.DIFFERS), agreed[1]]
+    far = TrackingEvent()
+    far.CopyFrom(entered)
+    far.observed_at_us = far.confirmed_at_us = clock("10:20")
+    far.event_id = "another"
+    found = story.explain(events=[entered, exited, far])
+    assert accords(found) == [*agreed, ("geofence_entered", Accord.NOT_FOUND)]
+    assert any(said.startswith("10:20:00 entered, as it was told; the stored fixes do not show it. It was confirmed")
+               for said in answer(found))  # fmt: skip
+
+
+def test_a_kind_that_is_not_followed_is_shown_as_it_was_told() -> None:
+    story = Story().fixes_at([500, 500]).fix("10:40", 500)
+    lost, restored = story.events
+    found = story.explain("10:20", events=story.events, until_us=clock("11:00"))
+    assert accords(found) == [("signal_lost", Accord.NOT_FOLLOWED), ("signal_restored", Accord.NOT_FOLLOWED)]
+    said = answer(found)
+    assert "10:16:00 signal lost, the last fix that counts being of 10:01:00." in said
+    assert "10:40:00 signal restored." in said
+    withdrawn = TrackingEvent()
+    withdrawn.CopyFrom(lost)
+    withdrawn.standing, withdrawn.revision = Standing.STANDING_WITHDRAWN, 1
+    assert (
+        "10:16:00 signal lost, the last fix that counts being of 10:01:00, told and withdrawn. Revision 1 withdrew it."
+        in (story.said("10:20", events=[withdrawn, restored], until_us=clock("11:00")))
+    )
+
+
+def test_why_told_and_found_differ() -> None:
+    story = Story().fixes_at([150, 150]).edit("10:05", 300).fix("10:06", 150)
+    assert accords(story.explain()) == [("geofence_entered", Accord.AGREES)]
+    said = story.said(events=[])
+    assert said[1].startswith("10:01:00 entered by the stored fixes, but it was not told: the fence got another shape")
+    assert said[1].endswith("which fixes came before the edit is known by clocks only.")
+    # The first version is gone, and the second stands in for it.
+    said = story.said(versions=story.versions[1:])
+    assert said[0] == "At 2026-01-02 10:00:00 UTC truck-7 counted as inside “Port”."
+    assert said[1].endswith(
+        "The version of the fence that held then is no longer kept; another may have had another border."
+    )
+    assert said[-1] == (
+        "What the fence was before version 2, stored 10:05:00, is no longer kept: that version is used for the time "
+        "before as well."
+    )
+
+
+def test_where_it_begins() -> None:
+    story = Story().fixes_at(VISIT)
+    fixes = sorted(story.fixes)
+    # The visit was told before the fixes that are looked at: it begins outside, or inside.
+    later = {"shown": fixes[6:], "counted_before": fixes[5], "events": [], "from_us": clock("10:06")}
+    out = story.explain("10:06", **later, events_before=story.events)
+    assert (out.start_basis, out.steps[0].before.state, out.last_before) == (StartBasis.EVENT, 1, fixes[5])
+    inside = {"shown": fixes[3:4], "counted_before": fixes[2], "events": [], "from_us": clock("10:03")}
+    assert story.explain("10:03", **inside, events_before=story.events[:1]).steps[0].before.state == 3
+    # No event at all: as the first stored fix says, silently.
+    for metres, state in ((50, 3), (500, 1)):
+        quiet = Story().fixes_at([metres, metres, metres])
+        found = quiet.explain("10:02", shown=quiet.fixes[2:], counted_before=quiet.fixes[1])
+        assert (found.start_basis, found.steps[0].before.state) == (StartBasis.FIRST_STORED_FIX, state)
+    # An event withdrawn is none.
+    withdrawn = TrackingEvent()
+    withdrawn.CopyFrom(story.events[0])
+    withdrawn.amends_event_id, withdrawn.event_id = withdrawn.event_id, "again"
+    withdrawn.revision, withdrawn.standing = 1, Standing.STANDING_WITHDRAWN
+    found = story.explain("10:03", **inside, events_before=[withdrawn, story.events[0]])
+    assert found.start_basis is StartBasis.FIRST_STORED_FIX
+
+
+def test_a_lead_settles_what_is_pending() -> None:
+    story = Story({"exit_fixes": 3}).fixes_at([500, 50, 300, 300, 300])
+    fixes = sorted(story.fixes)
+    found = story.explain(
+        "10:04", lead=fixes[2:4], shown=fixes[4:], counted_before=fixes[1], from_us=clock("10:04"),
+        events=story.events[1:], events_before=story.events[:1],
+    )  # fmt: skip
+    assert [step.fix.observed_at_us for step in found.steps] == [clock("10:04")]
+    assert accords(found) == [("geofence_exited", Accord.AGREES)]
+
+
+def test_many_of_a_kind_are_summed_up() -> None:
+    said = Story().fixes_at([50, *([150, 60] * 8)]).said("10:05")
+    assert sum(each.startswith("No exit") for each in said) == 3
+    assert "The same happened 5 times more." in said
+
+
+def test_the_message_says_all_of_it() -> None:
+    story = Story({"exit_margin_m": 5.0}).fixes_at(VISIT).fix("10:10", 0.0, 2000.0).edit("10:20", None)
+    message = explanation_wire.to_proto(story.explain())
+    assert (message.device_id, message.fence_id, message.fence_name) == ("truck-7", "port", "Port")
+    assert list(message.answer) == story.said()
+    assert len(message.fixes) == 8
+    third = message.fixes[2]
+    assert round(third.distance_m) == -50
+    assert third.doubt_m == 5.0
+    assert third.evidence == explanation_pb2.EVIDENCE_IN
+    assert third.reason == explanation_pb2.EVIDENCE_REASON_INSIDE
+    assert (third.state_before, third.state_after) == (
+        explanation_pb2.PRESENCE_STATE_OUT,
+        explanation_pb2.PRESENCE_STATE_IN,
+    )
+    assert third.event_kind == "geofence_entered"
+    fifth = message.fixes[4]
+    assert (fifth.pending_fixes, fifth.needed_fixes) == (1, 2)
+    assert fifth.crossed_at_us == story.events[1].observed_at_us
+    assert message.fixes[7].verdict == Verdict.IMPRECISE
+    assert not message.fixes[7].HasField("crossed_at_us")
+    assert [(each.version, each.deleted, each.made_meanwhile) for each in message.versions] == [
+        (1, False, False),
+        (2, True, True),
+    ]
+    assert (message.versions[0].crossing.exit_fixes, message.versions[0].crossing.exit_margin_m) == (2, 5.0)
+    assert not message.versions[1].HasField("crossing")
+    assert [list(each.revisions) for each in message.events] == [[each] for each in story.events]
+    assert round(message.nearest.distance_m) == -80
+
+
+def test_numbers_are_those_of_the_protos() -> None:
+    for ours, theirs, prefix in (
+        (Accord, explanation_pb2.Accord, "ACCORD"),
+        (StartBasis, explanation_pb2.StartBasis, "START_BASIS"),
+        (Reason, explanation_pb2.EvidenceReason, "EVIDENCE_REASON"),
+    ):
+        assert {f"{prefix}_{each.name}": each.value for each in ours} == dict(theirs.items())
+
+
+def test_numbers_as_people_write_them() -> None:
+    assert [wording.metres(value) for value in (0.04, 9.94, 9.96, 45.4, 9_999.0, 12_345.0)] == [
+        "0.0 m", "9.9 m", "10 m", "45 m", "9999 m", "12.3 km",
+    ]  # fmt: skip
+    assert [wording.place(value) for value in (-45.0, 3.21, 0.0, 0.01)] == [
+        "45 m inside", "3.2 m outside", "on the border, which is inside", "a few centimetres outside",
+    ]  # fmt: skip
+    assert [wording.ordinal(number) for number in (1, 2, 3, 4, 11, 12, 13, 21, 22, 103)] == [
+        "1st", "2nd", "3rd", "4th", "11th", "12th", "13th", "21st", "22nd", "103rd",
+    ]  # fmt: skip
+    assert wording.minutes(24 * 60 * SECOND) == "24 minutes"
+    assert wording.minutes(3 * 3600 * SECOND) == "3 hours"
+    assert wording.listed(list("abcde"), more=2) == "a, b, c and 4 more"
