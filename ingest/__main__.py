@@ -30,13 +30,14 @@ from ingest.mqtt.source import Broker, MqttOptions, MqttSource, Version
 from ingest.pipeline import Pipeline
 from ingest.settings import IngestSettings
 from ingest.streams.intake import GrpcIntake
-from ingest.streams.source import GrpcSource
+from ingest.streams.source import PATH, GrpcSource
 from ingest.topics.rules import TopicRules
 from ingest.warm_up import warm_up
 from runtime import database, probe, redis_client
 from runtime.database import create_engine
 from runtime.durability import database_losses, log_losses, redis_losses
-from runtime.grpc_server import GrpcServer
+from runtime.grpc_server import Doorkeeper
+from runtime.grpc_streams.server import GrpcStreamServer
 from runtime.migrations import migrate
 from runtime.partitioned_log import RedisStreamLog
 from runtime.problems import Unavailable
@@ -137,7 +138,7 @@ async def serve(stop: Stop, common: CommonSettings, settings: IngestSettings) ->
                 grpc_source = GrpcSource(intake, credentials.check)
                 registry_service = DeviceRegistryService(registry, credentials)
                 commands_service = DeviceCommandsService(registry, commands)
-                services = [grpc_source.add, registry_service.add, letters_service.add, commands_service.add]
+                services = [registry_service.add, letters_service.add, commands_service.add]
                 tasks.create_task(batcher.run())
                 tasks.create_task(dead_letters.run())
                 pruning = tasks.create_task(dead_letters.run_retention())
@@ -145,11 +146,11 @@ async def serve(stop: Stop, common: CommonSettings, settings: IngestSettings) ->
                 dispatching = tasks.create_task(dispatch.run())
                 async with (
                     probe.serving(settings.probe_host, settings.probe_port, checks),
-                    GrpcServer(
+                    GrpcStreamServer(
                         settings.grpc_address,
-                        keys.verifier,
+                        Doorkeeper(keys.verifier, check=credentials.check),
+                        {PATH: grpc_source.open},
                         services,
-                        check=credentials.check,
                         grace_s=settings.drain_s,
                     ),
                     _for_devices(settings, keys.verifier, grpc_source, credentials),
@@ -184,13 +185,11 @@ def _for_devices(
     if not settings.grpc_tls_address:
         return contextlib.nullcontext()
     shown = tls.of_devices(settings.grpc_tls_certificate, settings.grpc_tls_key, settings.grpc_tls_client_ca)
-    return GrpcServer(
+    return GrpcStreamServer(
         settings.grpc_tls_address,
-        verifier,
-        [source.add],
-        credentials=shown,
-        of_certificate=credentials.of_certificate,
-        check=credentials.check,
+        Doorkeeper(verifier, credentials.of_certificate, credentials.check),
+        {PATH: source.open},
+        tls=shown,
         grace_s=settings.drain_s,
     )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pathlib
 import ssl
 
-import grpc
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
@@ -41,13 +40,22 @@ def common_name(certificate: pathlib.Path) -> str:
 
 def of_devices(
     certificate: pathlib.Path | None, key: pathlib.Path | None, client_ca: pathlib.Path | None
-) -> grpc.ServerCredentials:
+) -> ssl.SSLContext:
     """What the gRPC server shows, and whose certificates it asks for. Raises FatalError."""
     if certificate is None or key is None:
         raise FatalError("ingest.grpc_tls_address needs grpc_tls_certificate and grpc_tls_key")
-    chain, private = _read(certificate), _read(key)
-    trusted = None if client_ca is None else _read(client_ca)
-    return grpc.ssl_server_credentials([(private, chain)], trusted, require_client_auth=trusted is not None)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["h2"])
+    try:
+        context.load_cert_chain(certificate, key, password="")  # without it, an encrypted key would ask at a terminal
+        if client_ca is not None:
+            context.verify_mode = ssl.CERT_REQUIRED
+            context.load_verify_locations(client_ca)
+    except OSError as error:  # SSLError is one
+        named = ", ".join(str(path) for path in (certificate, key, client_ca) if path is not None)
+        raise FatalError(f"cannot use the certificates {named}: {error}") from error
+    return context
 
 
 def _read(path: pathlib.Path) -> bytes:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import contextvars
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -44,41 +44,68 @@ def caller() -> Caller:
     return _caller.get()
 
 
+def acting_as(who: Caller) -> contextvars.Context:
+    """A context in which `caller` is `who`: for a server that runs handlers by itself."""
+    context = contextvars.copy_context()
+    context.run(_caller.set, who)
+    return context
+
+
 def require(*roles: Role) -> Caller:
     """The caller, if it has one of the roles or is a service. Raises Forbidden."""
-    who = _caller.get()
+    return require_of(_caller.get(), *roles)
+
+
+def require_of(who: Caller, *roles: Role) -> Caller:
+    """`who`, if it has one of the roles or is a service. Raises Forbidden."""
     if who.role is not Role.SERVICE and who.role not in roles:
         allowed = ", ".join(role.value for role in roles)
         raise Forbidden(f"this needs the role {allowed}; the token has {who.role.value}", code="role_not_allowed")
     return who
 
 
-class _Guard(grpc.aio.ServerInterceptor):
-    """Checks the token of every call, tells handlers who calls, and turns Problems into status codes."""
+class Doorkeeper:
+    """Says who calls, from what a call carries."""
 
-    def __init__(self, verifier: Verifier, of_certificate: OfCertificate | None, check: Check | None) -> None:
+    def __init__(
+        self, verifier: Verifier, of_certificate: OfCertificate | None = None, check: Check | None = None
+    ) -> None:
         self._verifier = verifier
         self._of_certificate = of_certificate
         self._check = check
 
-    def _authenticate(self, context: grpc.aio.ServicerContext[Any, Any]) -> Caller:
-        metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
-        who = self._holder(context, metadata.get("authorization", ""))
+    def admit(self, metadata: Mapping[str, str], common_names: Callable[[], Sequence[str]]) -> Caller:
+        """The caller; `common_names` are those of the client's certificate. Raises Problems."""
+        who = self._holder(metadata.get("authorization", ""), common_names)
         if self._check is not None:
             self._check(who)
         if who.role is Role.SERVICE:
             return Caller(who.subject, metadata.get(TENANT_KEY, ""), who.role, who.expires_at_s)
         return who
 
-    def _holder(self, context: grpc.aio.ServicerContext[Any, Any], authorization: str) -> Caller:
+    def _holder(self, authorization: str, common_names: Callable[[], Sequence[str]]) -> Caller:
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() == "bearer" and token:
             return self._verifier.verify(token)
         if self._of_certificate is not None and not authorization:
-            names = list(context.auth_context().get("x509_common_name", ()))
+            names = common_names()
             if len(names) == 1:
-                return self._of_certificate(names[0].decode(errors="replace"))
+                return self._of_certificate(names[0])
         raise InvalidToken("the call carries no bearer token", code="token_missing")
+
+
+class _Guard(grpc.aio.ServerInterceptor):
+    """Checks the token of every call, tells handlers who calls, and turns Problems into status codes."""
+
+    def __init__(self, doorkeeper: Doorkeeper) -> None:
+        self._doorkeeper = doorkeeper
+
+    def _authenticate(self, context: grpc.aio.ServicerContext[Any, Any]) -> Caller:
+        metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+        return self._doorkeeper.admit(
+            metadata,
+            lambda: [name.decode(errors="replace") for name in context.auth_context().get("x509_common_name", ())],
+        )
 
     async def intercept_service(
         self,
@@ -152,7 +179,7 @@ class GrpcServer:
         self._address = address
         self._services = list(services)
         self._credentials = credentials
-        self._guard = _Guard(verifier, of_certificate, check)
+        self._guard = _Guard(Doorkeeper(verifier, of_certificate, check))
         self._grace_s = grace_s
         self.port = 0
 

@@ -7,25 +7,23 @@ together are past the high-water mark, nothing is read, and HTTP/2 flow control 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import deque
-from collections.abc import AsyncIterator, Callable
-from typing import Any, Final
-
-import grpc
+from collections.abc import Callable
+from typing import Final
 
 from drover.api.ingest.v1.ingest_service_pb2 import StreamResponse
 from ingest.devices.device_name import is_tenant
 from ingest.fault_points import reach
-from ingest.streams.intake import GrpcIntake, Receipt
-from runtime.grpc_server import require
+from ingest.streams.intake import GrpcIntake, Receipt, Submitted
+from runtime.grpc_server import require_of
+from runtime.grpc_streams.call import Call
 from runtime.metrics import Gauge
 from runtime.problems import Invalid, Problem, Unauthenticated, Unavailable
 from runtime.tokens import Caller, Role
 
 _STREAMS: Final = Gauge("drover_ingest_grpc_streams", "gRPC streams open.")
 
-_FAREWELL_S: Final = 1.0
+PATH: Final = "/drover.api.ingest.v1.TelemetryIngest/Stream"
 
 WINDOW: Final = 64
 """Batches of one stream in flight."""
@@ -37,137 +35,169 @@ class BatchOutOfOrderError(Invalid):
     code = "batch_out_of_order"
 
 
-class _InFlight:
-    """The batches of a stream that are read and not acknowledged, in order."""
-
-    def __init__(self) -> None:
-        self._receipts: Final[deque[asyncio.Future[Receipt]]] = deque()
-        self._changed: Final = asyncio.Event()
-        self._slots: Final = asyncio.Semaphore(WINDOW)
-        self._is_ended = False
-        self.problem: Problem | None = None
-        """Why nothing more is read, where the sender is to be told."""
-
-    async def has_slot(self) -> None:
-        """Returns when another batch may be read; it takes the slot."""
-        await self._slots.acquire()
-
-    def put(self, receipt: asyncio.Future[Receipt]) -> None:
-        """One more batch."""
-        self._receipts.append(receipt)
-        self._changed.set()
-
-    def end(self) -> None:
-        """No more batches."""
-        self._is_ended = True
-        self._changed.set()
-
-    async def next(self) -> bool:
-        """Waits until the oldest batch is settled; False when there is none and will be none."""
-        while not self._receipts:
-            if self._is_ended:
-                return False
-            self._changed.clear()
-            await self._changed.wait()
-        # `asyncio.wait`, which would not raise what the batch came to, takes a quarter of the time of a quiet stream.
-        with contextlib.suppress(Problem):
-            await self._receipts[0]
-        return True
-
-    def pop_settled(self) -> asyncio.Future[Receipt] | None:
-        """The oldest batch, if it is settled."""
-        if not self._receipts or not self._receipts[0].done():
-            return None
-        self._slots.release()
-        return self._receipts.popleft()
-
-
 class GrpcSource:
-    """The service. `add` puts it on a server."""
+    """The method, to be given to a server at `PATH`."""
 
     def __init__(self, intake: GrpcIntake, check: Callable[[Caller], None]) -> None:
         """`check` raises a Problem for a caller that is no longer good: streams may last for months."""
-        self._intake: Final = intake
-        self._check: Final = check
-        self._open: Final[set[_InFlight]] = set()
-        """What each open stream has in flight."""
-        self._is_closing = False
+        self.intake: Final = intake
+        self.check: Final = check
+        self._open: Final[set[_Stream]] = set()
+        self.is_closing = False
+        self._acks = 0
 
-    def add(self, server: grpc.aio.Server) -> None:
-        """Serves bytes in: no request is ever made an object."""
-        handler: Any = grpc.stream_stream_rpc_method_handler(
-            self.stream, request_deserializer=None, response_serializer=StreamResponse.SerializeToString
-        )
-        server.add_generic_rpc_handlers(
-            (grpc.method_handlers_generic_handler("drover.api.ingest.v1.TelemetryIngest", {"Stream": handler}),)
-        )
+    def open(self, call: Call) -> _Stream:
+        """Serves a call. Raises Problems for one that may not send."""
+        sender = require_of(call.caller, Role.DEVICE, Role.FORWARDER, Role.ADMIN)
+        if not is_tenant(sender.tenant):
+            raise Invalid("the call names no tenant", code="tenant_missing")
+        if self.is_closing:
+            raise _stopping()
+        stream = _Stream(self, call)
+        self._open.add(stream)
+        _STREAMS.set(len(self._open))
+        return stream
+
+    def forget(self, stream: _Stream) -> None:
+        """It is over."""
+        self.intake.forget(stream)
+        self._open.discard(stream)
+        _STREAMS.set(len(self._open))
+
+    def acknowledged(self) -> None:
+        """A receipt was sent."""
+        if not self._acks:
+            # What is sent in this turn of the loop is written at its end, and that was asked for before this.
+            asyncio.get_running_loop().call_soon(self._reach_after_ack)
+        self._acks += 1
+
+    def _reach_after_ack(self) -> None:
+        acks, self._acks = self._acks, 0
+        for _ in range(acks):
+            reach("after_ack")
 
     def close(self) -> None:
         """Reads nothing more; streams end, with UNAVAILABLE, once what was read is settled and acknowledged."""
-        self._is_closing = True
-        for in_flight in self._open:
-            in_flight.end()
+        self.is_closing = True
+        for stream in tuple(self._open):
+            stream.stop(_stopping())
 
-    async def stream(
-        self, requests: AsyncIterator[bytes], _context: grpc.aio.ServicerContext[bytes, StreamResponse]
-    ) -> AsyncIterator[StreamResponse]:
-        """One stream. Raises Problems for what ends it."""
-        sender = require(Role.DEVICE, Role.FORWARDER, Role.ADMIN)
-        if not is_tenant(sender.tenant):
-            raise Invalid("the call names no tenant", code="tenant_missing")
-        in_flight = _InFlight()
-        reader = asyncio.create_task(self._read(requests, sender, in_flight))
-        self._open.add(in_flight)
-        try:
-            with _STREAMS.track_inprogress():
-                acked_through = 0
-                while await in_flight.next():
-                    response, problem = _respond(in_flight, acked_through)
-                    if response.acked_through > acked_through:
-                        acked_through = response.acked_through
-                        reach("before_ack")
-                        yield response
-                        reach("after_ack")
-                    if problem is not None:
-                        raise problem
-            if in_flight.problem is not None:
-                raise in_flight.problem
-            if self._is_closing:
-                raise Unavailable("ingest is stopping", code="stopping")
-        finally:
-            self._open.discard(in_flight)
-            # Cancelling a read cancels the call, and the sender would see that instead of the problem that ends it.
-            asyncio.get_running_loop().call_later(_FAREWELL_S, reader.cancel)
 
-    async def _read(self, requests: AsyncIterator[bytes], sender: Caller, in_flight: _InFlight) -> None:
+class _Stream:
+    """One call: a receiver to its server, a sender to the intake."""
+
+    __slots__ = (
+        "_acked_through",
+        "_call",
+        "_ending",
+        "_in_flight",
+        "_is_clear",
+        "_problem",
+        "_source",
+        "_waits",
+        "caller",
+    )
+
+    def __init__(self, source: GrpcSource, call: Call) -> None:
+        self._source: Final = source
+        self._call: Final = call
+        self.caller: Final = call.caller
+        self._in_flight: Final[deque[Submitted]] = deque()
+        """Read and not acknowledged, in order."""
+        self._acked_through = 0
+        self._is_clear = True
+        self._waits = False
+        """For room in the intake."""
+        self._ending = False
+        self._problem: Problem | None = None
+        """Why nothing more is read, where the sender is to be told."""
+
+    def received(self, message: bytes) -> bool:
+        """A batch; not now, if as many as may be are in flight."""
+        if len(self._in_flight) >= WINDOW:
+            return False
+        if not self._source.intake.admits(self):
+            self._waits = True
+            return False
         try:
-            while not self._is_closing:
-                await in_flight.has_slot()
-                await self._intake.has_room()
-                request = await anext(requests, None)
-                if request is None or self._is_closing:
-                    return
-                self._check(sender)
-                in_flight.put(self._intake.submit(request, sender))
+            self._source.check(self.caller)
         except Unauthenticated as problem:
-            in_flight.problem = problem
-        finally:
-            in_flight.end()
+            self.stop(problem)
+        else:
+            self._in_flight.append(self._source.intake.submit(message, self))
+        return True
 
+    def has_room(self) -> None:
+        """The intake admits more."""
+        self._waits = False
+        if not self._ending:
+            self._call.resume()
 
-def _respond(in_flight: _InFlight, acked_through: int) -> tuple[StreamResponse, Problem | None]:
-    """One response for all batches settled in order, and what ends the stream after it."""
-    response = StreamResponse(acked_through=acked_through)
-    while (settled := in_flight.pop_settled()) is not None:
-        problem = settled.exception()
+    def ended(self) -> None:
+        """There are no more batches."""
+        self._ending = True
+        self._end_if_settled()
+
+    def stop(self, problem: Problem) -> None:
+        """Reads nothing more, and ends the call with `problem` once all that was read is settled."""
+        self._ending = True
+        self._problem = self._problem or problem
+        self._call.pause()
+        self._end_if_settled()
+
+    def lost(self) -> None:
+        """The caller is gone. What it sent is still settled."""
+        self._forget()
+
+    def cleared(self) -> None:
+        """Receipts can be sent again."""
+        self._is_clear = True
+        self.settled()
+
+    def settled(self) -> None:
+        """Answers with one receipt for all batches that are settled in order."""
+        if not self._is_clear or self._call.is_over or not self._in_flight or self._in_flight[0].settlement is None:
+            return
+        response, problem = self._respond()
+        if response.acked_through > self._acked_through:
+            self._acked_through = response.acked_through
+            reach("before_ack")
+            self._is_clear = self._call.send(response.SerializeToString())
+            self._source.acknowledged()
         if problem is not None:
-            if isinstance(problem, Problem):
-                return response, problem
-            raise problem
-        receipt = settled.result()
-        if receipt.batch_number != response.acked_through + 1:
+            self._end(problem)
+        elif self._ending:
+            self._end_if_settled()
+        elif not self._waits:
+            self._call.resume()
+
+    def _respond(self) -> tuple[StreamResponse, Problem | None]:
+        """What is acknowledged, and what ends the stream after it."""
+        response = StreamResponse(acked_through=self._acked_through)
+        while self._in_flight and (settlement := self._in_flight[0].settlement) is not None:
+            self._in_flight.popleft()
+            if not isinstance(settlement, Receipt):
+                return response, settlement
             wanted = response.acked_through + 1
-            return response, BatchOutOfOrderError(f"batch {receipt.batch_number} came where {wanted} was due")
-        response.acked_through = receipt.batch_number
-        response.rejections.extend(receipt.rejections)
-    return response, None
+            if settlement.batch_number != wanted:
+                return response, BatchOutOfOrderError(f"batch {settlement.batch_number} came where {wanted} was due")
+            response.acked_through = wanted
+            response.rejections.extend(settlement.rejections)
+        return response, None
+
+    def _end_if_settled(self) -> None:
+        if self._ending and not self._in_flight:
+            self._end(self._problem)
+
+    def _end(self, problem: Problem | None) -> None:
+        self._forget()
+        self._call.end(problem)
+
+    def _forget(self) -> None:
+        self._ending = True
+        self._in_flight.clear()
+        self._source.forget(self)
+
+
+def _stopping() -> Unavailable:
+    return Unavailable("ingest is stopping", code="stopping")

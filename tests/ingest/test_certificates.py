@@ -18,9 +18,10 @@ from ingest import tls
 from ingest.devices.credentials import Credentials
 from ingest.devices.device_name import DeviceName, of_user_name, user_name
 from ingest.streams.intake import GrpcIntake
-from ingest.streams.source import GrpcSource
+from ingest.streams.source import PATH, GrpcSource
 from runtime.grpc_client import channel, metadata, problem_of
-from runtime.grpc_server import GrpcServer
+from runtime.grpc_server import Doorkeeper
+from runtime.grpc_streams.server import GrpcStreamServer
 from runtime.problems import FatalError
 from runtime.tokens import KeyPair, Role, load_or_create_keys
 from stack.ports import any_free
@@ -200,13 +201,11 @@ async def _secure(folder: pathlib.Path, server: Pair, client_ca: pathlib.Path | 
         credentials = Credentials(rig.engine, keys.issuer)
         await credentials.refresh()
         source = GrpcSource(GrpcIntake(rig.pipeline, tasks, high_water_bytes=2**20), credentials.check)
-        async with GrpcServer(
+        async with GrpcStreamServer(
             "127.0.0.1:0",
-            keys.verifier,
-            [source.add],
-            credentials=tls.of_devices(*server, client_ca),
-            of_certificate=credentials.of_certificate,
-            check=credentials.check,
+            Doorkeeper(keys.verifier, credentials.of_certificate, credentials.check),
+            {PATH: source.open},
+            tls=tls.of_devices(*server, client_ca),
             grace_s=0.1,
         ) as running_server:
             yield Secure(rig, log, credentials, keys, running_server.port)
@@ -257,7 +256,7 @@ async def test_files_that_cannot_be_used_are_one_line(tmp_path: pathlib.Path) ->
     missing = tmp_path / "missing"
     with pytest.raises(FatalError, match=r"cannot use the certificates .*missing"):
         tls.of_brokers(missing, None, None)
-    with pytest.raises(FatalError, match=r"cannot read .*missing"):
+    with pytest.raises(FatalError, match=r"cannot use the certificates .*missing"):
         tls.of_devices(missing, pair.key, None)
     with pytest.raises(FatalError, match="grpc_tls_key"):
         tls.of_devices(pair.certificate, None, None)

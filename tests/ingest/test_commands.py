@@ -42,7 +42,8 @@ from ingest.mqtt.outbox import NotConnectedError
 from ingest.mqtt.source import Broker, MqttOptions, MqttSource
 from runtime.database import create_engine
 from runtime.grpc_client import channel, metadata, problem_of
-from runtime.grpc_server import GrpcServer
+from runtime.grpc_server import Doorkeeper
+from runtime.grpc_streams.server import GrpcStreamServer
 from runtime.migrations import migrate
 from runtime.problems import Invalid, Unavailable
 from runtime.process import Stop
@@ -397,7 +398,7 @@ async def test_who_may_send_and_read(tmp_path: pathlib.Path) -> None:
     async with _table(f"sqlite+aiosqlite:///{tmp_path}/test.db", max_open=2) as table:
         service = DeviceCommandsService(table.registry, table.commands)
         async with (
-            GrpcServer("127.0.0.1:0", keys.verifier, [service.add], grace_s=0.1) as server,
+            GrpcStreamServer("127.0.0.1:0", Doorkeeper(keys.verifier), {}, [service.add], grace_s=0.1) as server,
             channel(f"127.0.0.1:{server.port}") as link,
         ):
             stub: Any = stubs.DeviceCommandsStub(link)

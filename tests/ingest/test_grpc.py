@@ -18,9 +18,10 @@ from ingest.dead_letters.api import DeadLettersService
 from ingest.devices.credentials import Credentials
 from ingest.devices.registry_api import DeviceRegistryService
 from ingest.streams.intake import GrpcIntake
-from ingest.streams.source import WINDOW, GrpcSource
+from ingest.streams.source import PATH, WINDOW, GrpcSource
 from runtime.grpc_client import channel, metadata, problem_of
-from runtime.grpc_server import GrpcServer
+from runtime.grpc_server import Doorkeeper
+from runtime.grpc_streams.server import GrpcStreamServer
 from runtime.tokens import KeyPair, Role, load_or_create_keys
 from tests.ingest.readings import batch, position, sensor
 from tests.ingest.rig import FakeLog, Rig, running
@@ -64,10 +65,9 @@ async def _serving(folder: pathlib.Path, *, high_water_bytes: int = 2**20) -> As
         await credentials.refresh()
         source = GrpcSource(GrpcIntake(rig.pipeline, tasks, high_water_bytes=high_water_bytes), credentials.check)
         letters = DeadLettersService(rig.dead_letters, rig.pipeline, unrouted_tenant="acme")
-        services = [source.add, DeviceRegistryService(rig.registry, credentials).add, letters.add]
-        async with GrpcServer(
-            "127.0.0.1:0", keys.verifier, services, check=credentials.check, grace_s=5
-        ) as running_server:
+        services = [DeviceRegistryService(rig.registry, credentials).add, letters.add]
+        doorkeeper = Doorkeeper(keys.verifier, check=credentials.check)
+        async with GrpcStreamServer("127.0.0.1:0", doorkeeper, {PATH: source.open}, services) as running_server:
             async with channel(f"127.0.0.1:{running_server.port}") as link:
                 yield Server(rig, log, source, keys, link)
             log.gate.set()
