@@ -20,10 +20,18 @@ F64 = npt.NDArray[np.float64]
 
 NO_TIME: Final = -(2**63)
 
+# Of a rule without a dwell: a visit that is never long enough.
+NEVER: Final = 2**63 - 1
+
 NOTHING: Final = 0
 POLYGON: Final = 1
 CIRCLE: Final = 2
 CORRIDOR: Final = 3
+
+# What is watched of visits, as bits.
+DWELL: Final = 1
+SPEED: Final = 2
+CORRIDOR_WATCHED: Final = 4
 
 # An index entry without a list of edges: the cell is wholly inside, or a circle must be measured.
 WHOLLY_INSIDE: Final = -1
@@ -55,6 +63,12 @@ class CompiledFences(NamedTuple):
     confirm_after_us: I64
     exit_margin_m: F64
     accuracy_cap_m: F64
+    # Bits of what is watched of visits; most fences have none.
+    watches: U8
+    # NEVER where none is watched for.
+    dwell_us: I64
+    speed_limit_mps: F64
+    speed_tolerance_mps: F64
     half_width_m: F64
     # (n, 8): latitude_deg, longitude_deg, radius_m, earth-centred x, y, z, squared chords that are surely in,
     # surely out.
@@ -91,6 +105,10 @@ def empty_fences(slots: int) -> CompiledFences:
         confirm_after_us=np.full(slots, NO_TIME, np.int64),
         exit_margin_m=np.zeros(slots),
         accuracy_cap_m=np.zeros(slots),
+        watches=np.zeros(slots, np.uint8),
+        dwell_us=np.full(slots, NEVER, np.int64),
+        speed_limit_mps=np.full(slots, np.inf),
+        speed_tolerance_mps=np.zeros(slots),
         half_width_m=np.zeros(slots),
         circle=np.zeros((slots, 8)),
         chunks=np.zeros((slots, 2), np.int32),

@@ -63,6 +63,21 @@ class CrossingRule:
     accuracy_cap_m: float = 50.0
 
 
+@dataclasses.dataclass(frozen=True)
+class VisitRule:
+    """What is told of a visit beside its entry and its exit (docs/geofences.md).
+
+    `dwell_us` after the entry it is told that the device dwells; None: never. Faster than `speed_limit_mps` by more
+    than `speed_tolerance_mps` is speeding; None: no limit. A `watched` corridor is left and returned to, rather than
+    exited and entered.
+    """
+
+    dwell_us: int | None = None
+    speed_limit_mps: float | None = None
+    speed_tolerance_mps: float = 0.0
+    watched: bool = False
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class FenceDefinition:
     """One fence of one tenant. `version` counts its edits from 1."""
@@ -74,6 +89,7 @@ class FenceDefinition:
     crossing: CrossingRule = CrossingRule()
     version: int = 1
     labels: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    visit: VisitRule = VisitRule()
 
 
 def same_shape(first: Shape, second: Shape) -> bool:

@@ -8,9 +8,21 @@ from typing import NamedTuple
 import numpy as np
 
 from geofence.cell_index import CellIndex
-from geofence.compiled import I64, LIST_HEADER, NO_TIME, NOTHING, CompiledFences, empty_fences, grown_fences
+from geofence.compiled import (
+    CORRIDOR_WATCHED,
+    DWELL,
+    I64,
+    LIST_HEADER,
+    NEVER,
+    NO_TIME,
+    NOTHING,
+    SPEED,
+    CompiledFences,
+    empty_fences,
+    grown_fences,
+)
 from geofence.compiler import compile_shape, offset_edges
-from geofence.definition import FenceDefinition
+from geofence.definition import FenceDefinition, VisitRule
 from geofence.pool import Pool
 
 
@@ -127,10 +139,23 @@ class FenceSet:
         fences.confirm_after_us[slot] = NO_TIME if rule.confirm_after_us is None else rule.confirm_after_us
         fences.exit_margin_m[slot] = rule.exit_margin_m
         fences.accuracy_cap_m[slot] = rule.accuracy_cap_m
+        self._write_visit_rule(slot, definition.visit)
         fences.half_width_m[slot] = shape.half_width_m
         fences.circle[slot] = shape.circle
         fences.chunks[slot] = (chunk_start, len(shape.chunk_edges))
         self._publish()
+
+    def _write_visit_rule(self, slot: int, visit: VisitRule) -> None:
+        fences = self._compiled
+        watches = CORRIDOR_WATCHED if visit.watched else 0
+        if visit.dwell_us is not None:
+            watches |= DWELL
+        if visit.speed_limit_mps is not None:
+            watches |= SPEED
+        fences.watches[slot] = watches
+        fences.dwell_us[slot] = NEVER if visit.dwell_us is None else visit.dwell_us
+        fences.speed_limit_mps[slot] = np.inf if visit.speed_limit_mps is None else visit.speed_limit_mps
+        fences.speed_tolerance_mps[slot] = visit.speed_tolerance_mps
 
     def _clear(self, slot: int) -> None:
         row = self._rows[slot]

@@ -1,9 +1,9 @@
 """Fences as GeoJSON features (RFC 7946), in and out.
 
 A Polygon or MultiPolygon is itself; a Point with the property `radius_m` is a circle; a LineString with
-`half_width_m` is a corridor. `name`, `labels` (an object of strings) and the members of the crossing rule are
-properties too; other properties are passed over, so that files made elsewhere can be read. Altitudes are passed
-over.
+`half_width_m` is a corridor. `name`, `labels` (an object of strings) and the members of the crossing and the visit
+rule (a dwell in seconds) are properties too; other properties are passed over, so that files made elsewhere can be
+read. Altitudes are passed over.
 """
 
 from __future__ import annotations
@@ -23,12 +23,14 @@ from geofence.definition import (
     FenceDefinition,
     MultiPolygonShape,
     Shape,
+    VisitRule,
 )
 from geofence.planar import closed
 from geofence.validation import MOST_VERTICES, InvalidFence, validate
 
 _WHOLE: Final = ("enter_fixes", "exit_fixes", "confirm_after_us")
 _METRES: Final = ("exit_margin_m", "accuracy_cap_m")
+_SPEEDS: Final = ("speed_limit_mps", "speed_tolerance_mps")
 
 
 def from_feature(feature: object, tenant: str, *, fence_id: str | None = None, version: int = 1) -> FenceDefinition:
@@ -50,6 +52,7 @@ def from_feature(feature: object, tenant: str, *, fence_id: str | None = None, v
         crossing=_rule(properties),
         version=version,
         labels=_labels(properties.get("labels")),
+        visit=_visit(properties),
     )
     validate(definition)
     return definition
@@ -58,7 +61,7 @@ def from_feature(feature: object, tenant: str, *, fence_id: str | None = None, v
 def to_feature(definition: FenceDefinition) -> dict[str, Any]:
     """The feature of a fence, ready for a JSON encoder, every parameter written out. `from_feature` gives it back."""
     properties: dict[str, Any] = {"name": definition.name, "labels": dict(definition.labels)}
-    properties |= dataclasses.asdict(definition.crossing)
+    properties |= dataclasses.asdict(definition.crossing) | _visit_properties(definition.visit)
     properties["version"] = definition.version
     shape = definition.shape
     geometry: dict[str, Any]
@@ -162,6 +165,31 @@ def _rule(properties: Mapping[str, object]) -> CrossingRule:
         if properties.get(name) is not None:
             given[name] = _number(properties[name], name)
     return CrossingRule(**given)
+
+
+def _visit(properties: Mapping[str, object]) -> VisitRule:
+    given: dict[str, Any] = {
+        name: _number(properties[name], name) for name in _SPEEDS if properties.get(name) is not None
+    }
+    if properties.get("dwell_s") is not None:
+        dwell_s = _number(properties["dwell_s"], "dwell_s")
+        # What is out of range stays so, and what is less than a microsecond is nothing: `validate` refuses both.
+        given["dwell_us"] = round(min(max(dwell_s, -1.0), 1e12) * 1e6)
+    watched = properties.get("watched")
+    if watched is not None:
+        if not isinstance(watched, bool):
+            raise InvalidFence("bad_visit_rule", f"true or false is expected, not {_kind(watched)}", "watched")
+        given["watched"] = watched
+    return VisitRule(**given)
+
+
+def _visit_properties(visit: VisitRule) -> dict[str, Any]:
+    return {
+        "dwell_s": None if visit.dwell_us is None else visit.dwell_us / 1e6,
+        "speed_limit_mps": visit.speed_limit_mps,
+        "speed_tolerance_mps": visit.speed_tolerance_mps,
+        "watched": visit.watched,
+    }
 
 
 def _labels(value: object) -> dict[str, str]:

@@ -9,7 +9,17 @@ from typing import Final
 import numpy as np
 import shapely
 
-from geofence.definition import F64, CircleShape, CorridorShape, CrossingRule, FenceDefinition, MultiPolygonShape, Ring
+from geofence.definition import (
+    F64,
+    CircleShape,
+    CorridorShape,
+    CrossingRule,
+    FenceDefinition,
+    MultiPolygonShape,
+    Ring,
+    Shape,
+    VisitRule,
+)
 from geofence.planar import closed, crosses_antimeridian, is_flat, planar_rings
 
 MOST_VERTICES: Final = 200_000
@@ -19,6 +29,8 @@ GREATEST_RADIUS_M: Final = 5_000_000.0
 GREATEST_HALF_WIDTH_M: Final = 500_000.0
 GREATEST_MARGIN_M: Final = 1_000_000.0
 MOST_FIXES: Final = 1_000
+LONGEST_DWELL_US: Final = 366 * 86_400 * 1_000_000
+HIGHEST_SPEED_MPS: Final = 1_000.0
 LONGEST_CONFIRMATION_US: Final = 30 * 86_400 * 1_000_000
 # A ring that runs on over the 180th meridian may reach this far, if it also reaches into [-180, 180].
 FARTHEST_LONGITUDE_DEG: Final = 270.0
@@ -50,12 +62,13 @@ class InvalidFence(Exception):
 def validate(definition: FenceDefinition) -> None:
     """Returns if the fence can be compiled and means something; raises InvalidFence with the first reason otherwise.
 
-    Reasons: bad_id, bad_name, bad_labels, bad_crossing_rule, malformed, not_finite, coordinate_out_of_range,
-    bad_radius, bad_half_width, too_few_points, too_many_points, zero_area, self_crossing, hole_outside,
-    holes_overlap.
+    Reasons: bad_id, bad_name, bad_labels, bad_crossing_rule, bad_visit_rule, malformed, not_finite,
+    coordinate_out_of_range, bad_radius, bad_half_width, too_few_points, too_many_points, zero_area, self_crossing,
+    hole_outside, holes_overlap.
     """
     _validate_names(definition)
     _validate_rule(definition.crossing)
+    _validate_visit(definition.visit, definition.shape)
     shape = definition.shape
     if isinstance(shape, CircleShape):
         _validate_circle(shape)
@@ -94,6 +107,20 @@ def _validate_rule(rule: CrossingRule) -> None:
     for name in ("exit_margin_m", "accuracy_cap_m"):
         if not 0.0 <= getattr(rule, name) <= GREATEST_MARGIN_M:
             raise InvalidFence("bad_crossing_rule", f"{name} is from 0 to {GREATEST_MARGIN_M:.0f} metres", name)
+
+
+def _validate_visit(visit: VisitRule, shape: Shape) -> None:
+    if visit.dwell_us is not None and not 0 < visit.dwell_us <= LONGEST_DWELL_US:
+        raise InvalidFence("bad_visit_rule", "a dwell is more than 0 seconds and at most a year", "dwell_s")
+    limit_mps = visit.speed_limit_mps
+    if limit_mps is not None and not 0.0 < limit_mps <= HIGHEST_SPEED_MPS:
+        most = f"more than 0 and at most {HIGHEST_SPEED_MPS:.0f} m/s"
+        raise InvalidFence("bad_visit_rule", f"a speed limit is {most}", "speed_limit_mps")
+    if not 0.0 <= visit.speed_tolerance_mps <= HIGHEST_SPEED_MPS:
+        most = f"from 0 to {HIGHEST_SPEED_MPS:.0f} m/s"
+        raise InvalidFence("bad_visit_rule", f"a tolerance is {most}", "speed_tolerance_mps")
+    if visit.watched and not isinstance(shape, CorridorShape):
+        raise InvalidFence("bad_visit_rule", "only a corridor is watched", "watched")
 
 
 def _validate_circle(shape: CircleShape) -> None:

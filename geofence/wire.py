@@ -15,12 +15,13 @@ from geofence.definition import (
     FenceDefinition,
     MultiPolygonShape,
     Shape,
+    VisitRule,
 )
 from geofence.validation import InvalidFence
 
 
 def to_proto(definition: FenceDefinition) -> fence_pb2.Fence:
-    """The message of a fence; every field of its crossing rule is written out, but for an unused `confirm_after_us`."""
+    """The message of a fence; every field of its rules is written out, but for what is not used."""
     rule = definition.crossing
     message = fence_pb2.Fence(
         fence_id=definition.fence_id,
@@ -35,6 +36,12 @@ def to_proto(definition: FenceDefinition) -> fence_pb2.Fence:
         ),
         version=definition.version,
         labels=dict(definition.labels),
+        visit=fence_pb2.VisitRule(
+            dwell_us=definition.visit.dwell_us,
+            speed_limit_mps=definition.visit.speed_limit_mps,
+            speed_tolerance_mps=definition.visit.speed_tolerance_mps,
+            watched=definition.visit.watched,
+        ),
     )
     shape = definition.shape
     if isinstance(shape, CircleShape):
@@ -60,7 +67,7 @@ def from_proto(message: fence_pb2.Fence) -> FenceDefinition:
 
     Raises InvalidFence if it has no geometry or lists of unequal length, for then there is no fence at all.
     """
-    rule = message.crossing
+    rule, visit = message.crossing, message.visit
     default = CrossingRule()
     return FenceDefinition(
         tenant=message.tenant,
@@ -76,6 +83,12 @@ def from_proto(message: fence_pb2.Fence) -> FenceDefinition:
         ),
         version=message.version,
         labels=dict(message.labels),
+        visit=VisitRule(
+            dwell_us=visit.dwell_us if visit.HasField("dwell_us") else None,
+            speed_limit_mps=visit.speed_limit_mps if visit.HasField("speed_limit_mps") else None,
+            speed_tolerance_mps=visit.speed_tolerance_mps,
+            watched=visit.watched,
+        ),
     )
 
 

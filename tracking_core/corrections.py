@@ -16,6 +16,7 @@ from tracking_core.columns import NO_TIME
 from tracking_core.device_table import NOTHING, DeviceColumns
 from tracking_core.event_rows import (
     AMENDED,
+    DWELT,
     FIRST_TOLD,
     SIGNAL_LOST,
     TOLD_AGAIN,
@@ -33,7 +34,7 @@ _FARTHEST_US: Final = 2**63 - 1
 @scalar_kernel
 def is_timed(kind: int) -> bool:
     """Whether an event of this kind is brought about by time alone: confirmed when it was due, whatever showed it."""
-    return kind == SIGNAL_LOST
+    return kind in (SIGNAL_LOST, DWELT)
 
 
 @scalar_kernel
@@ -57,6 +58,7 @@ def tell(
     events.revision[at] = journal.revision[node]
     events.told_at_us[at] = told_at_us
     events.opened_at_us[at] = journal.since_us[node]
+    events.value[at] = journal.value[node]
     events.assumed[at] = journal.assumed[node]
 
 
@@ -162,6 +164,7 @@ def keep_told(journal: JournalColumns, row: int, from_us: int, taken_back: int, 
                     and journal.observed_at_us[node] == journal.observed_at_us[old]
                     and confirmed_us(journal, node) == confirmed_us(journal, old)
                     and journal.since_us[node] == journal.since_us[old]
+                    and journal.value[node] == journal.value[old]
                     and journal.latitude_deg[node] == journal.latitude_deg[old]
                     and journal.longitude_deg[node] == journal.longitude_deg[old]
                 ):

@@ -79,9 +79,10 @@ class DefinitionStage:
         old = state.fences.slot_of(fence.tenant, fence.fence_id)
         unmoved = old is not None and same_shape(state.fences.definition(old).shape, fence.shape)
         slot = state.fences.put(fence)
-        if unmoved:
-            return
         devices = state.devices.columns
+        if unmoved:
+            geofencing.time_visits(slot, devices, state.fences.compiled, state.presences.columns)
+            return
         self._run(
             lambda start: geofencing.restate_fence(
                 slot, start, devices, state.fences.compiled, state.presences.columns, self._events.rows
@@ -89,6 +90,7 @@ class DefinitionStage:
             len(devices.tenant),
             state.presences.make_room,
         )
+        geofencing.time_visits(slot, devices, state.fences.compiled, state.presences.columns)
 
     def _delete_fence(self, tenant: str, fence_id: str) -> list[CoreEvent]:
         state = self._state
@@ -98,7 +100,9 @@ class DefinitionStage:
         state.count_edit(tenant)
         devices = state.devices.columns
         self._run(
-            lambda start: geofencing.vacate_fence(slot, start, devices, state.presences.columns, self._events.rows),
+            lambda start: geofencing.vacate_fence(
+                slot, start, devices, state.fences.compiled, state.presences.columns, self._events.rows
+            ),
             len(devices.tenant),
             state.presences.make_room,
         )

@@ -49,6 +49,8 @@ class DeviceColumns(NamedTuple):
     """The newest observed time of a tag read that counts."""
     lag_us: I64
     """By how much the log's clock was ahead of the device's when its newest fix came: timers run by the device's."""
+    due_us: I64
+    """When the first visit of a fence will have lasted for its dwell, by the device's clock; NEVER for none."""
     lost_at_us: I64
     """Since when the signal counts as lost; NO_TIME while it is there."""
     tags_due_us: I64
@@ -82,6 +84,7 @@ _LAYOUT: Final[tuple[tuple[str, float], ...]] = (
     ("i4", NOTHING),
     ("i8", NO_TIME),
     ("i8", 0),
+    ("i8", NEVER),
     ("i8", NO_TIME),
     ("i8", NEVER),
     ("i8", NO_TIME),

@@ -94,7 +94,9 @@ class Engine:
         validated where it comes in (geofence/validation.py, tracking_core/definitions.py), before it is in the log.
         """
         due = self._fire_timers(self._advance(now_us))
-        return _only_events(due + self._definitions.obey(change))
+        stated = self._definitions.obey(change)
+        self._find_first_due()
+        return _only_events(due + stated)
 
     def step(self, readings: Readings, now_us: int) -> StepResult:
         """Folds a batch: due timers first, then every reading in its order, positions before samples before tag reads.
@@ -212,6 +214,8 @@ class Engine:
                 state.devices.rows,
                 now_us,
                 state.devices.columns,
+                state.fences.compiled,
+                state.presences.columns,
                 state.journal.columns,
                 state.edits,
                 self.settings.signal_lost_after_us,

@@ -11,6 +11,9 @@ from geofence.fence_set import FenceSet
 from tracking_core.device_table import DeviceTable
 from tracking_core.event_rows import (
     AMENDED,
+    CORRIDOR_LEFT,
+    CORRIDOR_RETURNED,
+    DWELT,
     ENTERED,
     EXCURSION_CLOSED,
     EXCURSION_OPENED,
@@ -18,6 +21,7 @@ from tracking_core.event_rows import (
     FIRST_TOLD,
     SIGNAL_LOST,
     SIGNAL_RESTORED,
+    SPEEDING,
     TAG_ARRIVED,
     TAG_DEPARTED,
     TOLD_AGAIN,
@@ -33,6 +37,8 @@ from tracking_core.events import (
     ExcursionClosing,
     ExcursionOpening,
     FenceCrossing,
+    FenceDwell,
+    FenceSpeeding,
     SignalChange,
     Standing,
     TagPresence,
@@ -49,6 +55,10 @@ _KINDS = {
     TAG_ARRIVED: EventKind.TAG_ARRIVED,
     SIGNAL_LOST: EventKind.SIGNAL_LOST,
     SIGNAL_RESTORED: EventKind.SIGNAL_RESTORED,
+    DWELT: EventKind.GEOFENCE_DWELT,
+    SPEEDING: EventKind.GEOFENCE_SPEEDING,
+    CORRIDOR_LEFT: EventKind.CORRIDOR_LEFT,
+    CORRIDOR_RETURNED: EventKind.CORRIDOR_RETURNED,
 }
 
 _TURN = {
@@ -56,9 +66,13 @@ _TURN = {
     for turn, kind in enumerate(
         (
             SIGNAL_LOST,
+            DWELT,
             SIGNAL_RESTORED,
             EXITED,
+            CORRIDOR_LEFT,
             ENTERED,
+            CORRIDOR_RETURNED,
+            SPEEDING,
             EXCURSION_CLOSED,
             EXCURSION_OPENED,
             TAG_DEPARTED,
@@ -68,9 +82,11 @@ _TURN = {
 }
 """In which order events of one reading are told: what was due before it first, exits before enters."""
 
-_TIMED = frozenset({SIGNAL_LOST})
+_TIMED = frozenset({SIGNAL_LOST, DWELT})
 """Brought about by time, whatever shows it."""
-_CORRECTABLE = frozenset({SIGNAL_LOST, SIGNAL_RESTORED, EXITED, ENTERED})
+_CORRECTABLE = frozenset(
+    {SIGNAL_LOST, SIGNAL_RESTORED, EXITED, ENTERED, DWELT, SPEEDING, CORRIDOR_LEFT, CORRIDOR_RETURNED}
+)
 """Kinds that rest on fixes, and so are corrected when one arrives late."""
 
 _STANDINGS = {
@@ -171,6 +187,15 @@ class EventBuilding:
         fence = self._fences.definition(row.subject)
         return _Subject(fence.fence_id, fence.version, 0, FenceCrossing(fence.name))
 
+    def _dwell(self, row: _Row) -> _Subject:
+        fence = self._fences.definition(row.subject)
+        return _Subject(fence.fence_id, fence.version, 0, FenceDwell(fence.name, row.opened_at_us))
+
+    def _speeding(self, row: _Row) -> _Subject:
+        fence = self._fences.definition(row.subject)
+        limit_mps = float(self._fences.compiled.speed_limit_mps[row.subject])
+        return _Subject(fence.fence_id, fence.version, 0, FenceSpeeding(fence.name, row.value, limit_mps))
+
     def _signal(self, row: _Row) -> _Subject:
         return _Subject("", 0, 0, SignalChange(row.opened_at_us))
 
@@ -200,6 +225,10 @@ _SUBJECTS: dict[int, Callable[[EventBuilding, _Row], _Subject]] = {
     TAG_ARRIVED: EventBuilding._tag,  # noqa: SLF001
     SIGNAL_LOST: EventBuilding._signal,  # noqa: SLF001
     SIGNAL_RESTORED: EventBuilding._signal,  # noqa: SLF001
+    DWELT: EventBuilding._dwell,  # noqa: SLF001
+    SPEEDING: EventBuilding._speeding,  # noqa: SLF001
+    CORRIDOR_LEFT: EventBuilding._crossing,  # noqa: SLF001
+    CORRIDOR_RETURNED: EventBuilding._crossing,  # noqa: SLF001
 }
 
 

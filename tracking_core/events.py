@@ -19,6 +19,10 @@ class EventKind(enum.StrEnum):
     TAG_DEPARTED = "tag_departed"
     SIGNAL_LOST = "signal_lost"
     SIGNAL_RESTORED = "signal_restored"
+    GEOFENCE_DWELT = "geofence_dwelt"
+    GEOFENCE_SPEEDING = "geofence_speeding"
+    CORRIDOR_LEFT = "corridor_left"
+    CORRIDOR_RETURNED = "corridor_returned"
 
 
 class Cause(enum.IntEnum):
@@ -44,9 +48,24 @@ class Standing(enum.IntEnum):
 
 
 class FenceCrossing(NamedTuple):
-    """Details of geofence_entered and geofence_exited."""
+    """Details of geofence_entered and geofence_exited, corridor_left and corridor_returned."""
 
     fence_name: str
+
+
+class FenceDwell(NamedTuple):
+    """Details of geofence_dwelt."""
+
+    fence_name: str
+    entered_at_us: int
+
+
+class FenceSpeeding(NamedTuple):
+    """Details of geofence_speeding."""
+
+    fence_name: str
+    speed_mps: float
+    limit_mps: float
 
 
 class ExcursionOpening(NamedTuple):
@@ -81,7 +100,9 @@ class SignalChange(NamedTuple):
     last_fix_at_us: int
 
 
-EventDetails: TypeAlias = FenceCrossing | ExcursionOpening | ExcursionClosing | TagPresence | SignalChange
+EventDetails: TypeAlias = (
+    FenceCrossing | FenceDwell | FenceSpeeding | ExcursionOpening | ExcursionClosing | TagPresence | SignalChange
+)
 
 
 class CoreEvent(NamedTuple):
@@ -120,7 +141,7 @@ class CoreEvent(NamedTuple):
         if isinstance(self.details, TagPresence | SignalChange):
             return self.subject_id
         subject = f"{self.subject_id}@{self.subject_version}"
-        if isinstance(self.details, FenceCrossing):
+        if isinstance(self.details, FenceCrossing | FenceDwell | FenceSpeeding):
             return subject
         return f"{subject}/{self.details.quantity}/{self.details.probe}"
 

@@ -20,7 +20,7 @@ from geofence.kernel import scalar_kernel
 from geofence.transitions import Fix
 from tracking_core.columns import I32, I64, NO_TIME, PositionColumns
 from tracking_core.corrections import tell_corrections, tell_news
-from tracking_core.device_table import NOTHING, DeviceColumns
+from tracking_core.device_table import NEVER, NOTHING, DeviceColumns
 from tracking_core.edits import settle_edits
 from tracking_core.event_rows import EventRows
 from tracking_core.fix_quality import (
@@ -33,7 +33,7 @@ from tracking_core.fix_quality import (
     last_judged_us,
 )
 from tracking_core.folded_fixes import FoldedFixes, VerdictChanges
-from tracking_core.geofencing import count_presences, cross_fences
+from tracking_core.geofencing import MOST_CHANGES, count_presences, cross_fences
 from tracking_core.journal import NO_CROSSING, JournalColumns, forget_changes, forget_withdrawn, newest_change_us
 from tracking_core.memory import Memory
 from tracking_core.motion import MotionRules, derive_motion
@@ -71,7 +71,6 @@ _FOLD: Final = 2
 _ASSUME: Final = 3
 _TELL: Final = 4
 
-_NEVER: Final = 2**63 - 1
 _AHEAD: Final = 64
 """For so many fixes what they need is fetched at once: as much as stays in a core's own cache until they are folded."""
 
@@ -141,7 +140,7 @@ def keep_fix(timeline: Timeline, place: int, fixes: PositionColumns, i: int, ver
 def no_crossing_before_us(row: int, timeline: Timeline) -> int:
     """No crossing that is not noted yet will be dated before this: the way of every fix begins at a counted one."""
     if len(timeline.kept) == 0:
-        return _NEVER
+        return NEVER
     return int(timeline.base[row]["counted_at_us"])
 
 
@@ -223,7 +222,7 @@ def touch(rows: I64, start: int, end: int, devices: DeviceColumns, timeline: Tim
         nothing += float(devices.received_at_us[row]) + float(devices.edit_seen[row])
         nothing += devices.latitude_deg[row] + devices.longitude_deg[row] + devices.altitude_m[row]
         nothing += devices.speed_mps[row] + devices.heading_deg[row] + devices.accuracy_m[row]
-        nothing += float(devices.lag_us[row]) + float(devices.lost_at_us[row])
+        nothing += float(devices.due_us[row]) + float(devices.lag_us[row]) + float(devices.lost_at_us[row])
         nothing += devices.tenant[row] + devices.first_presence[row] + devices.first_change[row]
         nothing += timeline.ring.head[row] + timeline.ring.length[row]
     for i in range(start, end):
@@ -354,12 +353,14 @@ def fold_fixes(
                 if (
                     held < 0
                     or room_left(presences.following, presences.free) < held
-                    or room_left(journal.following, journal.free) < held + known + SIGNAL_CHANGES
+                    or room_left(journal.following, journal.free) < MOST_CHANGES * (held + known) + SIGNAL_CHANGES
                 ):
                     return int(i)
                 last = counted_fix(row, devices)
                 verdict, before = count_fix(fix, row, devices, rules.quality)
                 if verdict == _OK:
+                    if not late:
+                        devices.lag_us[row] = now_us - at_us
                     end_silence(row, last, fix, lost_after_us, devices, journal)
                     speed_mps, heading_deg = derive_motion(fix, before, devices.heading_deg[row], rules.motion)
                     devices.speed_mps[row] = speed_mps
@@ -367,8 +368,11 @@ def fold_fixes(
                     if held + known > 0:
                         there = Fix(fix.observed_at_us, fix.latitude_deg, fix.longitude_deg, fix.accuracy_m)
                         came = Fix(before.at_us, before.latitude_deg, before.longitude_deg, math.nan)
-                        first = last.at_us == NO_TIME
-                        cross_fences(row, there, came, first, holding, held, devices, fences, presences, journal)
+                        cross_fences(
+                            row, there, came, last, speed_mps, holding, held, devices, fences, presences, journal
+                        )
+                        if devices.due_us[row] != NEVER:
+                            expect_timers(row, devices, lost_after_us, first_due_us)
                 if repairs:
                     kept = timeline.kept[place]
                     kept["verdict"] = verdict
@@ -380,8 +384,6 @@ def fold_fixes(
                         folded.speed_mps[i] = devices.speed_mps[row]
                         folded.heading_deg[i] = devices.heading_deg[row]
                         folded.in_order[i] = not late
-                        if not late:
-                            devices.lag_us[row] = now_us - at_us
                 elif verdict != judged:
                     at = changes.filled[0]
                     changes.filled[0] = at + 1
@@ -397,7 +399,7 @@ def fold_fixes(
 
         if progress[_PHASE] == _ASSUME:
             if reconsidered:
-                if not assume(row, now_us, devices, journal, lost_after_us):
+                if not assume(row, now_us, devices, fences, presences, journal, lost_after_us):
                     return int(i)
                 expect_timers(row, devices, lost_after_us, first_due_us)
             progress[_PHASE] = _TELL

@@ -6,11 +6,12 @@ device is out and stays out. So a fix costs one look into the index, whatever th
 
 from __future__ import annotations
 
-from geofence.compiled import CompiledFences
+from geofence.compiled import CORRIDOR_WATCHED, DWELL, SPEED, CompiledFences
 from geofence.containment import contains_one
 from geofence.distance import signed_distance_m
 from geofence.kernel import scalar_kernel
 from geofence.transitions import ENTERED as BECAME_IN
+from geofence.transitions import EXITED as BECAME_OUT
 from geofence.transitions import (
     IN,
     INSIDE,
@@ -21,22 +22,43 @@ from geofence.transitions import (
     SPEAKS_OUT,
     Crossing,
     Fix,
+    Presence,
     evidence,
     observe,
 )
 from tracking_core.columns import I32, NO_TIME
-from tracking_core.device_table import NOTHING, DeviceColumns
-from tracking_core.event_rows import ENTERED, EXITED, FIRST_TOLD, EventRows
-from tracking_core.journal import JournalColumns, note_change
+from tracking_core.device_table import NEVER, NOTHING, DeviceColumns
+from tracking_core.event_rows import (
+    CORRIDOR_LEFT,
+    CORRIDOR_RETURNED,
+    DWELT,
+    ENTERED,
+    EXITED,
+    FIRST_TOLD,
+    SPEEDING,
+    EventRows,
+)
+from tracking_core.fix_quality import Neighbour
+from tracking_core.journal import JournalColumns, note_change, put_before
 from tracking_core.node_pool import room_left
 from tracking_core.presence_pool import (
+    HAS_DWELT,
+    IS_SPEEDING,
+    NO_VISIT,
     PresenceColumns,
+    Visit,
     add_presence,
+    begin_visit,
     find_presence,
     load_presence,
+    load_visit,
+    reckon_due,
     remove_presence,
     store_presence,
 )
+
+MOST_CHANGES = 3
+"""How many changes one fix can note of one fence."""
 
 
 @scalar_kernel
@@ -92,11 +114,102 @@ def count_presences(presences: PresenceColumns, row: int, devices: DeviceColumns
 
 
 @scalar_kernel
+def crossing_kind(fences: CompiledFences, fence: int, happened: int) -> int:
+    """The kind of event that an entry or exit is told as."""
+    if fences.watches[fence] & CORRIDOR_WATCHED:
+        return CORRIDOR_RETURNED if happened == BECAME_IN else CORRIDOR_LEFT
+    return ENTERED if happened == BECAME_IN else EXITED
+
+
+@scalar_kernel
+def note_dwell(
+    journal: JournalColumns,
+    row: int,
+    at_us: int,
+    fence: int,
+    version: int,
+    known: Presence,
+    visit: Visit,
+    last: Neighbour,
+    devices: DeviceColumns,
+) -> int:
+    """Hangs the change on a device that it has dwelt where it was last, as of when that was due; returns its node."""
+    change = note_change(journal, row, at_us, fence, version, known, visit, devices)
+    note_event(journal, change, DWELT, Crossing(visit.due_us, last.latitude_deg, last.longitude_deg))
+    journal.since_us[change] = visit.entered_at_us
+    return change
+
+
+@scalar_kernel
+def conclude_visit(
+    row: int,
+    fence: int,
+    known: Presence,
+    known_visit: Visit,
+    presence: Presence,
+    happened: int,
+    crossing: Crossing,
+    visit: Visit,
+    inside: bool,  # noqa: FBT001 - kernels know no keywords
+    last: Neighbour,
+    fix: Fix,
+    speed_mps: float,
+    devices: DeviceColumns,
+    fences: CompiledFences,
+    journal: JournalColumns,
+) -> Visit:
+    """What a fix says of a visit, known how presence and visit at the fence were before it and are now; notes it all in
+    the journal, if anything changed. Returns the visit. There must be room for MOST_CHANGES in the journal.
+
+    A visit that is due by the fix was long enough unless it ended before; while an exit dated before is only noted or
+    pending, it is not known.
+    """
+    version = fences.version[fence]
+    left_us = crossing.at_us if happened == BECAME_OUT else presence.crossed_at_us
+    dwelt = visit.due_us <= fix.observed_at_us and (left_us == NO_TIME or left_us >= visit.due_us)
+    due = visit
+    if dwelt:
+        visit = Visit(visit.entered_at_us, NEVER, visit.marks | HAS_DWELT)
+    speeds = False
+    if inside and presence.state == IN and fences.watches[fence] & SPEED:
+        limit_mps = fences.speed_limit_mps[fence]
+        if visit.marks & IS_SPEEDING:
+            if speed_mps <= limit_mps:
+                visit = Visit(visit.entered_at_us, visit.due_us, visit.marks & ~IS_SPEEDING)
+        elif speed_mps > limit_mps + fences.speed_tolerance_mps[fence]:
+            speeds = True
+            visit = Visit(visit.entered_at_us, visit.due_us, visit.marks | IS_SPEEDING)
+    if (
+        presence.state == known.state
+        and presence.fixes == known.fixes
+        and presence.crossed_at_us == known.crossed_at_us
+        and visit.due_us == known_visit.due_us
+        and visit.marks == known_visit.marks
+    ):
+        return visit
+    if dwelt:
+        due = Visit(due.entered_at_us, due.due_us, known_visit.marks)
+        change = note_dwell(journal, row, fix.observed_at_us, fence, version, known, due, last, devices)
+        put_before(journal, change, known_visit)
+    if speeds:
+        change = note_change(journal, row, fix.observed_at_us, fence, version, known, known_visit, devices)
+        here = Crossing(fix.observed_at_us, fix.latitude_deg, fix.longitude_deg)
+        note_event(journal, change, SPEEDING, here)
+        journal.value[change] = speed_mps
+    if happened != NO_EVENT or not (dwelt or speeds):
+        change = note_change(journal, row, fix.observed_at_us, fence, version, known, known_visit, devices)
+        if happened != NO_EVENT:
+            note_event(journal, change, crossing_kind(fences, fence, happened), crossing)
+    return visit
+
+
+@scalar_kernel
 def cross_fences(
     row: int,
     fix: Fix,
     before: Fix,
-    first: bool,  # noqa: FBT001 - kernels know no keywords
+    last: Neighbour,
+    speed_mps: float,
     holding: I32,
     held: int,
     devices: DeviceColumns,
@@ -105,48 +218,61 @@ def cross_fences(
     journal: JournalColumns,
 ) -> None:
     """Moves a device on by a fix that counts; what changes is noted in the journal, with the events. There must be room
-    for `held` presences, and in the journal for `held` changes and one for each presence that the device has.
+    for `held` presences, and in the journal for MOST_CHANGES of each of them and of each presence that the device has.
 
-    The first `held` of `holding` are the fences that hold the fix. The first counted fix of a device says silently
-    what it is inside of.
+    The first `held` of `holding` are the fences that hold the fix. `before` is the counted fix from which the device
+    came, `last` the counted fix before in any case; their times are NO_TIME if there is none. The first counted fix of
+    a device says silently what it is inside of.
     """
-    if first:
-        for k in range(held):
-            add_presence(presences, row, holding[k], INSIDE, devices)
-            note_change(journal, row, fix.observed_at_us, holding[k], fences.version[holding[k]], OUTSIDE, devices)
-        return
+    watched = 0
+    here = Crossing(fix.observed_at_us, fix.latitude_deg, fix.longitude_deg)
     # What the device is inside of or pending at. No node of a fence that holds the fix is removed here.
     node = devices.first_presence[row]
     while node != NOTHING:
         following = presences.following[node]
         fence = presences.fence[node]
+        watched |= fences.watches[fence]
         known = load_presence(presences, node)
-        if known.state == IN and known.crossed_at_us == NO_TIME and is_among(fence, holding, held):
+        inside = is_among(fence, holding, held)
+        stays = known.state == IN and known.crossed_at_us == NO_TIME and inside
+        if stays and not fences.watches[fence] & (DWELL | SPEED):
             node = following
             continue
-        presence, happened, crossing = observe(fences, fence, known, before, fix)
-        if (
-            presence.state != known.state
-            or presence.fixes != known.fixes
-            or presence.crossed_at_us != known.crossed_at_us
-        ):
-            change = note_change(journal, row, fix.observed_at_us, fence, fences.version[fence], known, devices)
-            if happened != NO_EVENT:
-                note_event(journal, change, ENTERED if happened == BECAME_IN else EXITED, crossing)
-            if presence.state == OUT:
-                remove_presence(presences, row, node, devices)
-            else:
-                store_presence(presences, node, presence)
+        presence, happened, crossing = known, NO_EVENT, here
+        if not stays:
+            presence, happened, crossing = observe(fences, fence, known, before, fix)
+        known_visit = load_visit(presences, node)
+        visit = known_visit
+        if happened == BECAME_IN:
+            visit = begin_visit(fences, fence, crossing.at_us)
+        visit = conclude_visit(
+            row, fence, known, known_visit, presence, happened, crossing, visit, inside, last, fix, speed_mps,
+            devices, fences, journal,
+        )  # fmt: skip
+        if presence.state == OUT:
+            remove_presence(presences, row, node, devices)
+        else:
+            store_presence(presences, node, presence, visit)
         node = following
     # What it comes into.
     for k in range(held):
         fence = holding[k]
-        if find_presence(presences, row, fence, devices) == NOTHING:
+        if find_presence(presences, row, fence, devices) != NOTHING:
+            continue
+        watched |= fences.watches[fence]
+        presence, happened, crossing = INSIDE, NO_EVENT, here
+        if last.at_us != NO_TIME:
             presence, happened, crossing = observe(fences, fence, OUTSIDE, before, fix)
-            change = note_change(journal, row, fix.observed_at_us, fence, fences.version[fence], OUTSIDE, devices)
-            if happened != NO_EVENT:
-                note_event(journal, change, ENTERED, crossing)
-            add_presence(presences, row, fence, presence, devices)
+        visit = NO_VISIT
+        if presence.state == IN:
+            visit = begin_visit(fences, fence, crossing.at_us)
+        visit = conclude_visit(
+            row, fence, OUTSIDE, NO_VISIT, presence, happened, crossing, visit, True, last, fix, speed_mps,
+            devices, fences, journal,
+        )  # fmt: skip
+        add_presence(presences, row, fence, presence, visit, devices)
+    if watched & DWELL:
+        reckon_due(presences, row, devices)
 
 
 @scalar_kernel
@@ -179,26 +305,54 @@ def restate_fence(
             continue
         here = Crossing(devices.counted_at_us[row], latitude_deg, longitude_deg)
         if node == NOTHING:
-            write_crossing(events, 0, ENTERED, row, fence, here, here.at_us)
-            add_presence(presences, row, fence, INSIDE, devices)
+            write_crossing(events, 0, crossing_kind(fences, fence, BECAME_IN), row, fence, here, here.at_us)
+            add_presence(presences, row, fence, INSIDE, begin_visit(fences, fence, here.at_us), devices)
             continue
         was_in = presences.state[node] != PENDING_IN
         if inside:
+            visit = load_visit(presences, node)
             if not was_in:
-                write_crossing(events, 0, ENTERED, row, fence, here, here.at_us)
-            store_presence(presences, node, INSIDE)
+                write_crossing(events, 0, crossing_kind(fences, fence, BECAME_IN), row, fence, here, here.at_us)
+                visit = begin_visit(fences, fence, here.at_us)
+            store_presence(presences, node, INSIDE, visit)
             continue
         distance_m = signed_distance_m(fences, fence, longitude_deg, latitude_deg)
         speaks = evidence(distance_m, accuracy_m, fences.exit_margin_m[fence], fences.accuracy_cap_m[fence])
         if speaks == SPEAKS_OUT:
             if was_in:
-                write_crossing(events, 0, EXITED, row, fence, here, here.at_us)
+                write_crossing(events, 0, crossing_kind(fences, fence, BECAME_OUT), row, fence, here, here.at_us)
             remove_presence(presences, row, node, devices)
     return len(devices.tenant)
 
 
 @scalar_kernel
-def vacate_fence(fence: int, start: int, devices: DeviceColumns, presences: PresenceColumns, events: EventRows) -> int:
+def time_visits(fence: int, devices: DeviceColumns, fences: CompiledFences, presences: PresenceColumns) -> None:
+    """Applies the dwell of a fence that was put to every visit of it that has not been long enough yet."""
+    for row in range(len(devices.tenant)):
+        node = find_presence(presences, row, fence, devices)
+        if node != NOTHING:
+            visit = load_visit(presences, node)
+            if visit.entered_at_us != NO_TIME and not visit.marks & HAS_DWELT:
+                timed = begin_visit(fences, fence, visit.entered_at_us)
+                store_presence(
+                    presences,
+                    node,
+                    load_presence(presences, node),
+                    Visit(timed.entered_at_us, timed.due_us, visit.marks),
+                )
+        if devices.first_presence[row] != NOTHING or devices.due_us[row] != NEVER:
+            reckon_due(presences, row, devices)
+
+
+@scalar_kernel
+def vacate_fence(
+    fence: int,
+    start: int,
+    devices: DeviceColumns,
+    fences: CompiledFences,
+    presences: PresenceColumns,
+    events: EventRows,
+) -> int:
     """Ends all presence at a fence that was deleted, with an exit for each device inside; as `restate_fence`."""
     for row in range(start, len(devices.tenant)):
         node = find_presence(presences, row, fence, devices)
@@ -209,6 +363,7 @@ def vacate_fence(fence: int, start: int, devices: DeviceColumns, presences: Pres
         if presences.state[node] != PENDING_IN:
             at_us = devices.counted_at_us[row]
             here = Crossing(at_us, devices.latitude_deg[row], devices.longitude_deg[row])
-            write_crossing(events, 0, EXITED, row, fence, here, at_us)
+            write_crossing(events, 0, crossing_kind(fences, fence, BECAME_OUT), row, fence, here, at_us)
         remove_presence(presences, row, node, devices)
+        reckon_due(presences, row, devices)
     return len(devices.tenant)

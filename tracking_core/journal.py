@@ -19,11 +19,11 @@ import numpy as np
 
 from geofence.kernel import scalar_kernel
 from geofence.transitions import Presence
-from tracking_core.columns import F64, I8, I32, I64, NO_TIME
+from tracking_core.columns import F64, I8, I32, I64, NO_TIME, U8
 from tracking_core.device_table import NOTHING, DeviceColumns
 from tracking_core.growth import longer_columns, next_size
 from tracking_core.node_pool import EVER_TAKEN, empty_free, give_back, room_left, take_node
-from tracking_core.presence_pool import PresenceColumns, find_presence
+from tracking_core.presence_pool import PresenceColumns, Visit, find_presence
 
 NO_CROSSING: Final = -1
 SIGNAL: Final = -1
@@ -32,8 +32,8 @@ SIGNAL: Final = -1
 
 class JournalColumns(NamedTuple):
     """Nodes (node_pool.py). `at_us` is the time of the fix, `version` that of the fence; from `state` on what the
-    presence was before (OUT where there was no node); `kind` is that of event_rows.py or NO_CROSSING, and what follows
-    it the event. `since_us` is what the silence of an event of the signal began with.
+    presence and the visit were before (OUT where there was no node); `kind` is that of event_rows.py or NO_CROSSING,
+    and what follows it the event. `since_us` is what an event of time began with, `value` the speed of one of speeding.
 
     A change of the signal has SIGNAL for a fence, and in `pending_since_us` since when it was lost before (NO_TIME: it
     was not).
@@ -50,6 +50,9 @@ class JournalColumns(NamedTuple):
     crossed_at_us: I64
     crossed_latitude_deg: F64
     crossed_longitude_deg: F64
+    entered_at_us: I64
+    due_us: I64
+    marks: U8
     kind: I8
     observed_at_us: I64
     latitude_deg: F64
@@ -57,6 +60,7 @@ class JournalColumns(NamedTuple):
     named_at_us: I64
     revision: I32
     since_us: I64
+    value: F64
     assumed: I8
 
 
@@ -71,6 +75,9 @@ _LAYOUT: Final = (
     "i8",
     "f8",
     "f8",
+    "i8",
+    "i8",
+    "u1",
     "i1",
     "i8",
     "f8",
@@ -78,13 +85,29 @@ _LAYOUT: Final = (
     "i8",
     "i4",
     "i8",
+    "f8",
     "i1",
 )
 
 
 @scalar_kernel
+def put_before(journal: JournalColumns, node: int, visit: Visit) -> None:
+    """Says what the visit was before a change."""
+    journal.entered_at_us[node] = visit.entered_at_us
+    journal.due_us[node] = visit.due_us
+    journal.marks[node] = visit.marks
+
+
+@scalar_kernel
 def note_change(
-    journal: JournalColumns, row: int, at_us: int, fence: int, version: int, before: Presence, devices: DeviceColumns
+    journal: JournalColumns,
+    row: int,
+    at_us: int,
+    fence: int,
+    version: int,
+    before: Presence,
+    visit: Visit,
+    devices: DeviceColumns,
 ) -> int:
     """Hangs a change without an event on a device; returns its node. There must be room."""
     node = take_node(journal.following, journal.free)
@@ -99,6 +122,7 @@ def note_change(
     journal.crossed_at_us[node] = before.crossed_at_us
     journal.crossed_latitude_deg[node] = before.crossed_latitude_deg
     journal.crossed_longitude_deg[node] = before.crossed_longitude_deg
+    put_before(journal, node, visit)
     journal.kind[node] = NO_CROSSING
     # What an event would say, so that equal journals are equal bytes.
     journal.observed_at_us[node] = 0
@@ -107,6 +131,7 @@ def note_change(
     journal.named_at_us[node] = 0
     journal.revision[node] = 0
     journal.since_us[node] = 0
+    journal.value[node] = 0.0
     journal.assumed[node] = 0
     return node
 
@@ -132,20 +157,30 @@ def presence_before(journal: JournalColumns, node: int) -> Presence:
 
 
 @scalar_kernel
+def visit_before(journal: JournalColumns, node: int) -> Visit:
+    """What the visit was before a change."""
+    return Visit(int(journal.entered_at_us[node]), int(journal.due_us[node]), int(journal.marks[node]))
+
+
+@scalar_kernel
 def may_come_true(
     journal: JournalColumns, withdrawn: int, row: int, presences: PresenceColumns, devices: DeviceColumns
 ) -> bool:
-    """Whether the crossing of a withdrawn event is noted, or was when a fix came before which a late one may be put: so
-    that a fix may yet confirm it.
+    """Whether the crossing of a withdrawn event is noted or its visit due, or was when a fix came before which a late
+    one may be put: so that a fix may yet confirm it.
     """
     fence = journal.fence[withdrawn]
-    crossed_at_us = journal.named_at_us[withdrawn]
+    named_at_us = journal.named_at_us[withdrawn]
     presence = find_presence(presences, row, fence, devices)
-    if presence != NOTHING and presences.crossed_at_us[presence] == crossed_at_us:
+    if presence != NOTHING and (
+        presences.crossed_at_us[presence] == named_at_us or presences.due_us[presence] == named_at_us
+    ):
         return True
     node = devices.first_change[row]
     while node != NOTHING:
-        if journal.fence[node] == fence and journal.crossed_at_us[node] == crossed_at_us:
+        if journal.fence[node] == fence and (
+            journal.crossed_at_us[node] == named_at_us or journal.due_us[node] == named_at_us
+        ):
             return True
         node = journal.following[node]
     return False

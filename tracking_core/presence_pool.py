@@ -10,16 +10,35 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from geofence.compiled import CompiledFences
 from geofence.kernel import scalar_kernel
 from geofence.transitions import IN, PENDING_OUT, Presence
-from tracking_core.columns import F64, I32, I64
-from tracking_core.device_table import NOTHING, DeviceColumns
+from tracking_core.columns import F64, I32, I64, NO_TIME, U8
+from tracking_core.device_table import NEVER, NOTHING, DeviceColumns
 from tracking_core.growth import longer_columns, next_size
 from tracking_core.node_pool import EVER_TAKEN, empty_free, give_back, room_left, take_node
 
+IS_SPEEDING: Final = 1
+HAS_DWELT: Final = 2
+
+
+class Visit(NamedTuple):
+    """What is remembered of a stay inside, beside where it may end. `entered_at_us` is NO_TIME and all else nothing
+    while a device is not inside; `due_us` is when it will have dwelt (NEVER: it has, or nobody wants to know).
+    """
+
+    entered_at_us: int
+    due_us: int
+    marks: int
+
+
+NO_VISIT: Final = Visit(NO_TIME, NEVER, 0)
+
 
 class PresenceColumns(NamedTuple):
-    """Nodes (node_pool.py); the fields are those of `geofence.transitions.Presence`, `fence` is the slot."""
+    """Nodes (node_pool.py); the fields are those of `geofence.transitions.Presence` and of `Visit`, `fence` is the
+    slot.
+    """
 
     free: I64
     following: I32
@@ -30,9 +49,12 @@ class PresenceColumns(NamedTuple):
     crossed_at_us: I64
     crossed_latitude_deg: F64
     crossed_longitude_deg: F64
+    entered_at_us: I64
+    due_us: I64
+    marks: U8
 
 
-_LAYOUT: Final = ("i4", "i4", "i8", "i8", "i8", "i8", "f8", "f8")
+_LAYOUT: Final = ("i4", "i4", "i8", "i8", "i8", "i8", "f8", "f8", "i8", "i8", "u1")
 
 
 @scalar_kernel
@@ -58,8 +80,43 @@ def load_presence(presences: PresenceColumns, node: int) -> Presence:
 
 
 @scalar_kernel
-def store_presence(presences: PresenceColumns, node: int, presence: Presence) -> None:
+def load_visit(presences: PresenceColumns, node: int) -> Visit:
+    """What a node holds of the visit."""
+    return Visit(int(presences.entered_at_us[node]), int(presences.due_us[node]), int(presences.marks[node]))
+
+
+@scalar_kernel
+def begin_visit(fences: CompiledFences, fence: int, entered_at_us: int) -> Visit:
+    """The visit of a device that has just come inside."""
+    dwell_us = fences.dwell_us[fence]
+    return Visit(entered_at_us, NEVER if dwell_us == NEVER else entered_at_us + int(dwell_us), 0)
+
+
+@scalar_kernel
+def is_held(presences: PresenceColumns, node: int) -> bool:
+    """Whether an exit is noted or pending, dated before the visit is due: it is not known yet whether it ends there."""
+    crossed_at_us = presences.crossed_at_us[node]
+    return bool(crossed_at_us != NO_TIME and crossed_at_us < presences.due_us[node])
+
+
+@scalar_kernel
+def reckon_due(presences: PresenceColumns, row: int, devices: DeviceColumns) -> None:
+    """Finds when the first visit of a device is due."""
+    due_us = NEVER
+    node = devices.first_presence[row]
+    while node != NOTHING:
+        if presences.due_us[node] < due_us and not is_held(presences, node):
+            due_us = presences.due_us[node]
+        node = presences.following[node]
+    devices.due_us[row] = due_us
+
+
+@scalar_kernel
+def store_presence(presences: PresenceColumns, node: int, presence: Presence, visit: Visit) -> None:
     """Writes a node."""
+    presences.entered_at_us[node] = visit.entered_at_us
+    presences.due_us[node] = visit.due_us
+    presences.marks[node] = visit.marks
     presences.state[node] = presence.state
     presences.fixes[node] = presence.fixes
     presences.pending_since_us[node] = presence.pending_since_us
@@ -69,13 +126,15 @@ def store_presence(presences: PresenceColumns, node: int, presence: Presence) ->
 
 
 @scalar_kernel
-def add_presence(presences: PresenceColumns, row: int, fence: int, presence: Presence, devices: DeviceColumns) -> None:
+def add_presence(
+    presences: PresenceColumns, row: int, fence: int, presence: Presence, visit: Visit, devices: DeviceColumns
+) -> None:
     """Hangs a new node on a device. There must be room."""
     node = take_node(presences.following, presences.free)
     presences.following[node] = devices.first_presence[row]
     devices.first_presence[row] = node
     presences.fence[node] = fence
-    store_presence(presences, node, presence)
+    store_presence(presences, node, presence, visit)
 
 
 @scalar_kernel

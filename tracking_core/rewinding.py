@@ -8,12 +8,13 @@ from geofence.kernel import scalar_kernel
 from geofence.transitions import OUT
 from tracking_core.columns import NO_TIME
 from tracking_core.device_table import NOTHING, DeviceColumns
-from tracking_core.journal import SIGNAL, JournalColumns, presence_before
+from tracking_core.journal import SIGNAL, JournalColumns, presence_before, visit_before
 from tracking_core.node_pool import room_left
 from tracking_core.presence_pool import (
     PresenceColumns,
     add_presence,
     find_presence,
+    reckon_due,
     remove_presence,
     store_presence,
 )
@@ -96,9 +97,9 @@ def put_back_presence(
         if presence != NOTHING:
             remove_presence(presences, row, presence, devices)
     elif presence == NOTHING:
-        add_presence(presences, row, fence, presence_before(journal, node), devices)
+        add_presence(presences, row, fence, presence_before(journal, node), visit_before(journal, node), devices)
     else:
-        store_presence(presences, presence, presence_before(journal, node))
+        store_presence(presences, presence, presence_before(journal, node), visit_before(journal, node))
 
 
 @scalar_kernel
@@ -127,6 +128,8 @@ def take_back_changes(
         taken_back = node
         node = following
     devices.first_change[row] = node
+    if count > 0:
+        reckon_due(presences, row, devices)
     return taken_back
 
 

@@ -14,6 +14,7 @@ from tracking_core.event_rows import SIGNAL_LOST, SIGNAL_RESTORED
 from tracking_core.fix_quality import MeasuredFix, Neighbour
 from tracking_core.geofencing import note_event
 from tracking_core.journal import SIGNAL, JournalColumns, note_change
+from tracking_core.presence_pool import NO_VISIT
 
 MOST_CHANGES = 2
 """How many changes one fix can note."""
@@ -40,7 +41,7 @@ def note_signal(
     row: int, kind: int, at_us: int, crossing: Crossing, since_us: int, devices: DeviceColumns, journal: JournalColumns
 ) -> int:
     """Hangs a change of the signal on a device, with its event; returns the node. There must be room."""
-    node = note_change(journal, row, at_us, SIGNAL, 0, OUTSIDE, devices)
+    node = note_change(journal, row, at_us, SIGNAL, 0, OUTSIDE, NO_VISIT, devices)
     journal.pending_since_us[node] = devices.lost_at_us[row]
     note_event(journal, node, kind, crossing)
     journal.since_us[node] = since_us

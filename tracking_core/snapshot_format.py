@@ -27,6 +27,7 @@ DEVICE_FIELDS: Final = (
     "suspect_longitude_deg",
     "reader_at_us",
     "lag_us",
+    "due_us",
     "lost_at_us",
     "settled_us",
 )

@@ -73,7 +73,8 @@ def _fill_fences(state: EngineState, packed: PackedState) -> None:
     columns = state.presences.columns
     hang_chains(rows.copy(), state.devices.columns.first_presence, columns.following, columns.free)
     columns.fence[: len(rows)] = slots[fence]
-    for column, values in zip(columns[3:], fields, strict=True):
+    arrays: tuple[npt.NDArray[Any], ...] = columns[3:]
+    for column, values in zip(arrays, fields, strict=True):
         column[: len(rows)] = values
     _fill_journal(state, slots, packed)
 
@@ -89,8 +90,9 @@ def _fill_journal(state: EngineState, slots: I32, packed: PackedState) -> None:
         hang_chains(rows.copy(), first, columns.following, columns.free)
         columns.at_us[nodes] = at_us
         crossed = fence != SIGNAL
-        columns.fence[nodes] = SIGNAL
-        columns.fence[nodes][crossed] = slots[fence[crossed]]
+        known = np.full(len(rows), SIGNAL, np.int32)
+        known[crossed] = slots[fence[crossed]]
+        columns.fence[nodes] = known
         arrays: tuple[npt.NDArray[Any], ...] = columns[4:]
         for column, values in zip(arrays, fields, strict=True):
             column[nodes] = values

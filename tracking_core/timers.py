@@ -12,39 +12,71 @@ anybody looked at the clock.
 
 from __future__ import annotations
 
+from geofence.compiled import CompiledFences
 from geofence.kernel import scalar_kernel
 from tracking_core.columns import I64
 from tracking_core.corrections import tell_news
-from tracking_core.device_table import NEVER, DeviceColumns
+from tracking_core.device_table import NEVER, NOTHING, DeviceColumns
 from tracking_core.edits import settle_edits
 from tracking_core.event_rows import EventRows
 from tracking_core.fix_quality import counted_fix, last_judged_us
-from tracking_core.journal import JournalColumns, newest_change_us
+from tracking_core.geofencing import count_presences, note_dwell
+from tracking_core.journal import JournalColumns
 from tracking_core.node_pool import room_left
+from tracking_core.presence_pool import (
+    HAS_DWELT,
+    PresenceColumns,
+    Visit,
+    is_held,
+    load_presence,
+    load_visit,
+    reckon_due,
+    store_presence,
+)
 from tracking_core.signal import lose_signal, signal_due_us
 
 
 @scalar_kernel
 def due_now_us(row: int, devices: DeviceColumns, signal_lost_after_us: int) -> int:
     """When the first timer of a device is due, by the log's clock; NEVER if none runs."""
-    due_us = signal_due_us(row, devices, signal_lost_after_us)
+    due_us = min(int(devices.due_us[row]), signal_due_us(row, devices, signal_lost_after_us))
     return due_us if due_us == NEVER else due_us + int(devices.lag_us[row])
 
 
 @scalar_kernel
-def assume(row: int, now_us: int, devices: DeviceColumns, journal: JournalColumns, signal_lost_after_us: int) -> bool:
+def assume(
+    row: int,
+    now_us: int,
+    devices: DeviceColumns,
+    fences: CompiledFences,
+    presences: PresenceColumns,
+    journal: JournalColumns,
+    signal_lost_after_us: int,
+) -> bool:
     """Fires what is due by the log's clock and was decided by no fix: notes it in the journal, for others to tell.
     False if there is no room in the journal, before anything changed.
     """
     if due_now_us(row, devices, signal_lost_after_us) > now_us:
         return True
-    if room_left(journal.following, journal.free) < 1:
+    if room_left(journal.following, journal.free) < count_presences(presences, row, devices) + 1:
         return False
-    due_us = signal_due_us(row, devices, signal_lost_after_us)
-    # Behind all that fixes decided, however early it was due: the next fix takes back what stands behind the newest.
-    behind_us = max(due_us, last_judged_us(devices, row) + 1, newest_change_us(journal, row, devices))
+    until_us = now_us - devices.lag_us[row]
+    # Right behind all that fixes decided, whenever it was due: the next fix takes back what stands behind the newest.
+    behind_us = last_judged_us(devices, row) + 1
     last = counted_fix(row, devices)
-    journal.assumed[lose_signal(row, last, due_us, behind_us, devices, journal)] = 1
+    node = devices.first_presence[row]
+    while node != NOTHING:
+        if presences.due_us[node] <= until_us and not is_held(presences, node):
+            fence = presences.fence[node]
+            known, visit = load_presence(presences, node), load_visit(presences, node)
+            change = note_dwell(journal, row, behind_us, fence, fences.version[fence], known, visit, last, devices)
+            journal.assumed[change] = 1
+            store_presence(presences, node, known, Visit(visit.entered_at_us, NEVER, visit.marks | HAS_DWELT))
+        node = presences.following[node]
+    reckon_due(presences, row, devices)
+    due_us = signal_due_us(row, devices, signal_lost_after_us)
+    if due_us <= until_us:
+        journal.assumed[lose_signal(row, last, due_us, behind_us, devices, journal)] = 1
     return True
 
 
@@ -54,6 +86,8 @@ def fire_timers(
     rows: int,
     now_us: int,
     devices: DeviceColumns,
+    fences: CompiledFences,
+    presences: PresenceColumns,
     journal: JournalColumns,
     edits: I64,
     signal_lost_after_us: int,
@@ -70,10 +104,11 @@ def fire_timers(
     for row in range(start, rows):
         if due_now_us(row, devices, signal_lost_after_us) > now_us:
             continue
-        if len(events.kind) == events.filled[0] or room_left(journal.following, journal.free) < 1:
+        most = count_presences(presences, row, devices) + 1
+        if len(events.kind) - events.filled[0] < most or room_left(journal.following, journal.free) < most:
             return row
         settle_edits(row, devices, journal, edits)
-        assume(row, now_us, devices, journal, signal_lost_after_us)
+        assume(row, now_us, devices, fences, presences, journal, signal_lost_after_us)
         tell_news(journal, row, 0, last_judged_us(devices, row) + 1, False, devices, events)
     find_first_due(rows, devices, signal_lost_after_us, first_due_us)
     return rows

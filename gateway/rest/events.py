@@ -26,6 +26,10 @@ Kind = Literal[
     "tag_departed",
     "signal_lost",
     "signal_restored",
+    "geofence_dwelt",
+    "geofence_speeding",
+    "corridor_left",
+    "corridor_returned",
 ]
 
 

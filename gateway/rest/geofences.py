@@ -94,7 +94,9 @@ class FenceFeature(Shown):
     type: Literal["Feature"]
     id: str | None = Field(None, description="Letters, digits and `_-.:`, at most 128. Made by `POST` if left out.")
     geometry: FenceGeometry
-    properties: dict[str, Any] = Field(description="name, radius_m, half_width_m, labels, crossing parameters, version")
+    properties: dict[str, Any] = Field(
+        description="name, radius_m, half_width_m, labels, version, and the parameters of docs/geofences.md"
+    )
 
 
 class FenceCollection(Shown):

@@ -2,7 +2,8 @@
 
 Severity, the first rules: crossing a fence is INFO, in and out; a sensor that leaves its limits is a WARNING, its
 return INFO; a tag that comes or goes is NONE, for a busy portal sees thousands, and what matters of them is the
-shipment service's to say; a signal that is lost is a WARNING, its return INFO. An event above NONE is an alert.
+shipment service's to say; a signal that is lost is a WARNING, its return INFO; so is
+a corridor that is left, and speeding; a dwell is INFO. An event above NONE is an alert.
 """
 
 from __future__ import annotations
@@ -12,10 +13,14 @@ from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 from drover.tracking.v1.event_pb2 import (
+    CorridorLeft,
+    CorridorReturned,
     ExcursionClosed,
     ExcursionOpened,
+    GeofenceDwelt,
     GeofenceEntered,
     GeofenceExited,
+    GeofenceSpeeding,
     Severity,
     SignalLost,
     SignalRestored,
@@ -29,6 +34,8 @@ from tracking_core.events import (
     ExcursionClosing,
     ExcursionOpening,
     FenceCrossing,
+    FenceDwell,
+    FenceSpeeding,
     SignalChange,
     TagPresence,
 )
@@ -42,6 +49,18 @@ SEVERITY_OF: Final[dict[EventKind, Severity.ValueType]] = {
     EventKind.TAG_DEPARTED: Severity.SEVERITY_NONE,
     EventKind.SIGNAL_LOST: Severity.SEVERITY_WARNING,
     EventKind.SIGNAL_RESTORED: Severity.SEVERITY_INFO,
+    EventKind.GEOFENCE_DWELT: Severity.SEVERITY_INFO,
+    EventKind.GEOFENCE_SPEEDING: Severity.SEVERITY_WARNING,
+    EventKind.CORRIDOR_LEFT: Severity.SEVERITY_WARNING,
+    EventKind.CORRIDOR_RETURNED: Severity.SEVERITY_INFO,
+}
+
+
+_CROSSINGS: Final = {
+    EventKind.GEOFENCE_ENTERED: GeofenceEntered,
+    EventKind.GEOFENCE_EXITED: GeofenceExited,
+    EventKind.CORRIDOR_LEFT: CorridorLeft,
+    EventKind.CORRIDOR_RETURNED: CorridorReturned,
 }
 
 
@@ -96,8 +115,23 @@ def _details(core: CoreEvent) -> Any:
     details = core.details
     match details:
         case FenceCrossing():
-            message = GeofenceEntered if core.kind is EventKind.GEOFENCE_ENTERED else GeofenceExited
+            message = _CROSSINGS[core.kind]
             return message(fence_id=core.subject_id, fence_version=core.subject_version, fence_name=details.fence_name)
+        case FenceDwell():
+            return GeofenceDwelt(
+                fence_id=core.subject_id,
+                fence_version=core.subject_version,
+                fence_name=details.fence_name,
+                entered_at_us=details.entered_at_us,
+            )
+        case FenceSpeeding():
+            return GeofenceSpeeding(
+                fence_id=core.subject_id,
+                fence_version=core.subject_version,
+                fence_name=details.fence_name,
+                speed_mps=details.speed_mps,
+                limit_mps=details.limit_mps,
+            )
         case ExcursionOpening():
             return ExcursionOpened(
                 limit_id=core.subject_id,

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from geofence.definition import CircleShape, CorridorShape, FenceDefinition, MultiPolygonShape, Shape
+from geofence.definition import CircleShape, CorridorShape, FenceDefinition, MultiPolygonShape, Shape, VisitRule
 from tracking_core.columns import (
     NO_SEQUENCE,
     NO_TIME,
@@ -53,7 +53,8 @@ def warm_up() -> None:
     for size in (1, _LARGE):
         for version in (1, 2):
             for name, shape in _SHAPES.items():
-                fence = FenceDefinition("warm", f"{name}-{size}", name, shape, version=version)
+                visit = VisitRule(60 * SECOND_US, 5.0, watched=name == "corridor")
+                fence = FenceDefinition("warm", f"{name}-{size}", name, shape, version=version, visit=visit)
                 engine.define(PutFence(fence), _NOW_US + second * SECOND_US)
             limit = SensorLimit("warm", f"{size}", 0, 1, None, 8.0, version=version)
             engine.define(PutLimit(limit), _NOW_US + second * SECOND_US)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from geofence.definition import CircleShape, CrossingRule, FenceDefinition, MultiPolygonShape
+from geofence.definition import CircleShape, CrossingRule, FenceDefinition, MultiPolygonShape, VisitRule
 from tests.tracking_core.readings import NAN, SECOND_US, START_US, Position, Reading, Sample, TagRead
 from tracking_core.definitions import (
     Definition,
@@ -91,6 +91,13 @@ rules = st.builds(
     exit_margin_m=st.sampled_from([0.0, 0.0, 600.0]),
     accuracy_cap_m=st.sampled_from([0.0, 50.0]),
 )
+# Dwells that never end exactly when a fix comes: an interpolated entry may be a microsecond off the oracle's.
+visit_rules = st.builds(
+    VisitRule,
+    dwell_us=st.sampled_from([None, 17_370_000, 63_370_000]),
+    speed_limit_mps=st.sampled_from([None, 9.7, 61.3]),
+    speed_tolerance_mps=st.sampled_from([0.0, 25.1]),
+)
 fences = st.builds(
     FenceDefinition,
     tenant=st.sampled_from(["east", "west"]),
@@ -98,6 +105,7 @@ fences = st.builds(
     name=st.sampled_from(["Yard", "Dock"]),
     shape=st.one_of(boxes, boxes, circles),
     crossing=rules,
+    visit=visit_rules,
     version=st.integers(1, 4),
 )
 limits = st.builds(
@@ -209,7 +217,13 @@ def _edit(random: np.random.Generator, version: int) -> Definition:
             confirm_after_us=random.choice([None, 10 * SECOND_US]),
             exit_margin_m=float(random.choice([0.0, 0.0, 600.0])),
         )
-        return PutFence(FenceDefinition(tenant, str(random.choice(["a", "b", "c"])), "Yard", shape, rule, version))
+        visit = VisitRule(
+            random.choice([None, 17_370_000, 63_370_000]),
+            random.choice([None, 9.7, 61.3]),
+            float(random.choice([0.0, 25.1])),
+        )
+        fence_id = str(random.choice(["a", "b", "c"]))
+        return PutFence(FenceDefinition(tenant, fence_id, "Yard", shape, rule, version, visit=visit))
     if which < 0.6:
         return DeleteFence(tenant, str(random.choice(["a", "b", "c"])), version)
     number = int(random.integers(DEVICES))

@@ -38,6 +38,8 @@ from tracking_core.events import (
     ExcursionClosing,
     ExcursionOpening,
     FenceCrossing,
+    FenceDwell,
+    FenceSpeeding,
     SignalChange,
     Standing,
     TagPresence,
@@ -146,6 +148,13 @@ class NaivePresence:
     against: int = 0
     since_us: int = 0
     crossing: tuple[int, float, float] | None = None
+    entered_us: int = 0
+    dwelt: bool = False
+    speeding: bool = False
+
+    def settled(self) -> NaivePresence:
+        """Nothing is pending."""
+        return dataclasses.replace(self, against=0, since_us=0, crossing=None)
 
 
 @dataclasses.dataclass
@@ -197,7 +206,11 @@ class NaiveDevice:
     def settle(self) -> None:
         """What was told stays told: late fixes are put only behind what is known now."""
         self.settled_us = self.state.last_us
-        self.state.lost |= any(event.kind == EventKind.SIGNAL_LOST for event in self.assumed)
+        for event in self.assumed:
+            if event.kind == EventKind.SIGNAL_LOST:
+                self.state.lost = True
+            else:
+                self.state.presences[event.tenant, event.subject_id].dwelt = True
         self.base = self.state.copy()
         self.told, self.assumed = [], []
         for kept in self.kept:
@@ -287,6 +300,12 @@ def standing(events: Iterable[CoreEvent]) -> list[CoreEvent]:
     return sorted(bare, key=lambda event: (event.device, event.confirmed_at_us, event.kind, event.subject_id))
 
 
+def _kind(fence: NaiveFence, *, enters: bool) -> EventKind:
+    if fence.definition.visit.watched:
+        return EventKind.CORRIDOR_RETURNED if enters else EventKind.CORRIDOR_LEFT
+    return EventKind.GEOFENCE_ENTERED if enters else EventKind.GEOFENCE_EXITED
+
+
 def _difference(known: Sequence[CoreEvent], true: Sequence[CoreEvent]) -> list[CoreEvent]:
     """Of what was told, what is not true; then what is true and was not told."""
     was, now = {meaning(event) for event in known}, {meaning(event) for event in true}
@@ -309,6 +328,8 @@ class NaiveEngine:
         self.now_us = 0
         self._looked_us: int | None = None
         """When the timers of all devices were last looked at; None: they may have changed since."""
+        self._changed: set[int] = set()
+        """Of these alone they may have changed."""
         self._index: shapely.STRtree | None = None
         self._indexed: list[tuple[str, str]] = []
 
@@ -318,7 +339,7 @@ class NaiveEngine:
             if device.identity != identity:
                 device.settle()
             device.identity = identity
-        self._looked_us = None
+            self._changed.add(identity.number)
 
     def read(self, reading: Reading, now_us: int) -> tuple[Verdict, list[CoreEvent]]:
         """What `Engine.step` says of a batch of one."""
@@ -340,10 +361,10 @@ class NaiveEngine:
             for (device, epc), tag in self.tags.items()
             if tag.state == "present" and tag.last_us is not None and tag.last_now_us + silence_us <= self.now_us
         ]
-        silent: list[CoreEvent] = []
         if self.now_us != self._looked_us:
-            self._looked_us = self.now_us
-            silent = [event for device in self.devices.values() for event in self._assume_anew(device)]
+            self._looked_us, self._changed = self.now_us, set(self.devices)
+        silent = [event for number in sorted(self._changed) for event in self._assume_anew(self.devices[number])]
+        self._changed.clear()
         return silent + [event for _, device, epc in sorted(due) for event in self._depart(device, epc)]
 
     def _assume_anew(self, device: NaiveDevice) -> list[CoreEvent]:
@@ -358,10 +379,28 @@ class NaiveEngine:
         if last is None or device.identity is None:
             return []
         until_us = self.now_us - device.lag_us
+        events = []
+        for key, presence in sorted(device.state.presences.items()):
+            left_us = math.inf if presence.crossing is None else presence.crossing[0]
+            due_us = self._dwell_due(self.fences[key], presence)
+            if due_us <= until_us and due_us <= left_us:
+                events.append(self._dwelt(self.fences[key], presence, last, assumed=True))
         due_us = last.observed_at_us + after_us
-        if after_us == 0 or device.state.lost or due_us > until_us:
-            return []
-        return [self._signal(EventKind.SIGNAL_LOST, last, last, due_us, assumed=True)]
+        if after_us and not device.state.lost and due_us <= until_us:
+            events.append(self._signal(EventKind.SIGNAL_LOST, last, last, due_us, assumed=True))
+        return events
+
+    def _dwell_due(self, fence: NaiveFence, presence: NaivePresence) -> float:
+        dwell_us = fence.definition.visit.dwell_us
+        if not presence.inside or presence.dwelt or dwell_us is None:
+            return math.inf
+        return presence.entered_us + dwell_us
+
+    def _dwelt(self, fence: NaiveFence, presence: NaivePresence, last: Position, *, assumed: bool) -> CoreEvent:
+        event = self._crossed(EventKind.GEOFENCE_DWELT, last.device, fence, last, None, Cause.TIMER)
+        due_us = int(self._dwell_due(fence, presence))
+        details = FenceDwell(fence.definition.name, presence.entered_us)
+        return event._replace(observed_at_us=due_us, confirmed_at_us=due_us, assumed=assumed, details=details)
 
     def _signal(self, kind: EventKind, last: Position, there: Position, at_us: int, *, assumed: bool) -> CoreEvent:
         return CoreEvent(
@@ -409,6 +448,7 @@ class NaiveEngine:
         key = (definition.tenant, definition.fence_id)
         old, fence = self.fences.get(key), NaiveFence(definition)
         self.fences[key] = fence
+        self._looked_us = None
         if old is not None and repr(old.definition.shape) == repr(definition.shape):
             self._settle(definition.tenant)
             return []
@@ -420,11 +460,12 @@ class NaiveEngine:
             presence = device.state.presences.setdefault(key, NaivePresence(inside=False))
             if fence.holds(fix.latitude_deg, fix.longitude_deg):
                 if not presence.inside:
-                    events.append(self._crossed(EventKind.GEOFENCE_ENTERED, number, fence, fix, None, Cause.DEFINITION))
-                device.state.presences[key] = NaivePresence(inside=True)
+                    events.append(self._crossed(_kind(fence, enters=True), number, fence, fix, None, Cause.DEFINITION))
+                    presence = NaivePresence(inside=True, entered_us=fix.observed_at_us)
+                device.state.presences[key] = presence.settled()
             elif self._speaks_out(fence, fix):
                 if presence.inside:
-                    events.append(self._crossed(EventKind.GEOFENCE_EXITED, number, fence, fix, None, Cause.DEFINITION))
+                    events.append(self._crossed(_kind(fence, enters=False), number, fence, fix, None, Cause.DEFINITION))
                 device.state.presences[key] = NaivePresence(inside=False)
         self._settle(definition.tenant)
         return sorted(events, key=lambda event: (event.kind == EventKind.GEOFENCE_ENTERED, event.confirmed_at_us))
@@ -437,7 +478,7 @@ class NaiveEngine:
         for number, device in sorted(self.devices.items()):
             presence = device.state.presences.pop(key, None)
             if presence is not None and presence.inside and device.state.counted is not None:
-                kind = EventKind.GEOFENCE_EXITED
+                kind = _kind(fence, enters=False)
                 events.append(self._crossed(kind, number, fence, device.state.counted, None, Cause.DEFINITION))
         self._settle(key[0])
         return sorted(events, key=lambda event: event.confirmed_at_us)
@@ -557,9 +598,12 @@ class NaiveEngine:
         """One fix, not older than any that the state knows."""
         if state.counted is None:
             state.counted = fix
+            told = []
             for key, fence in self._fences_near(state, fix):
-                state.presences[key] = NaivePresence(fence.holds(fix.latitude_deg, fix.longitude_deg))
-            return Verdict.OK, []
+                inside = fence.holds(fix.latitude_deg, fix.longitude_deg)
+                presence = state.presences[key] = NaivePresence(inside, entered_us=fix.observed_at_us)
+                told += self._speed(presence, fence, inside, None, fix)
+            return Verdict.OK, told
         if fix.observed_at_us == state.last_us:
             return Verdict.CONFLICTING, []
         last = state.counted
@@ -574,7 +618,7 @@ class NaiveEngine:
         events = self._silence(state, last, fix)
         state.lost = False
         near = self._fences_near(state, fix)
-        crossings = [event for _, fence in near for event in self._observe(state, fence, before, fix)]
+        crossings = [event for _, fence in near for event in self._visit(state, fence, before, last, fix)]
         crossings.sort(key=lambda event: (event.kind == EventKind.GEOFENCE_ENTERED, event.subject_id))
         return Verdict.OK, events + crossings
 
@@ -618,6 +662,61 @@ class NaiveEngine:
             return True
         return fence.metres_outside(fix.latitude_deg, fix.longitude_deg) - doubt_m > rule.exit_margin_m
 
+    def _visit(
+        self, state: NaiveState, fence: NaiveFence, before: Position | None, last: Position, fix: Position
+    ) -> list[CoreEvent]:
+        """Entry and exit, and what happens in between."""
+        key = (fence.definition.tenant, fence.definition.fence_id)
+        was = state.presences.get(key)
+        events = self._observe(state, fence, before, fix)
+        presence = state.presences.get(key)
+        left_us = math.inf
+        if events and not presence.inside:
+            left_us = events[0].observed_at_us
+        elif events:
+            was = presence
+            presence.entered_us = events[0].observed_at_us
+        elif presence is not None and presence.crossing is not None:
+            left_us = presence.crossing[0]
+        # Of a visit that ended with this fix what it was before says whether it was long enough.
+        if was is not None:
+            due_us = self._dwell_due(fence, was)
+            if due_us <= fix.observed_at_us and due_us <= left_us:
+                events = [*events, self._dwelt(fence, was, last, assumed=False)]
+                presence.dwelt = True
+        if presence is not None:
+            holds = fence.holds(fix.latitude_deg, fix.longitude_deg)
+            events += self._speed(presence, fence, holds and presence.inside, before, fix)
+        return events
+
+    def _speed(
+        self,
+        presence: NaivePresence,
+        fence: NaiveFence,
+        inside: bool,  # noqa: FBT001 - as the engine has it
+        before: Position | None,
+        fix: Position,
+    ) -> list[CoreEvent]:
+        rule, speed_mps = fence.definition.visit, fix.speed_mps
+        if math.isnan(speed_mps) and before is not None:
+            apart_us = fix.observed_at_us - before.observed_at_us
+            if apart_us <= self.settings.derive_within_us:
+                moved_m = metres(before.latitude_deg, before.longitude_deg, fix.latitude_deg, fix.longitude_deg)
+                speed_mps = moved_m / (apart_us / 1e6)
+        if not presence.inside:
+            presence.speeding = False
+        if not inside or rule.speed_limit_mps is None:
+            return []
+        was, limit_mps = presence.speeding, rule.speed_limit_mps
+        if was:
+            presence.speeding = not speed_mps <= limit_mps
+        elif speed_mps > limit_mps + rule.speed_tolerance_mps:
+            presence.speeding = True
+        if was or not presence.speeding:
+            return []
+        event = self._crossed(EventKind.GEOFENCE_SPEEDING, fix.device, fence, fix, None, Cause.MOVEMENT)
+        return [event._replace(details=FenceSpeeding(fence.definition.name, speed_mps, limit_mps))]
+
     def _observe(self, state: NaiveState, fence: NaiveFence, before: Position | None, fix: Position) -> list[CoreEvent]:
         rule = fence.definition.crossing
         key = (fence.definition.tenant, fence.definition.fence_id)
@@ -632,7 +731,7 @@ class NaiveEngine:
         if not holds and not self._speaks_out(fence, fix):
             return []
         if holds == presence.inside:
-            state.presences[key] = NaivePresence(presence.inside)
+            state.presences[key] = presence.settled()
             return []
         if presence.against == 0:
             presence.since_us = fix.observed_at_us
@@ -643,7 +742,7 @@ class NaiveEngine:
         if presence.against < needed and not lasted:
             return []
         state.presences[key] = NaivePresence(holds)
-        kind = EventKind.GEOFENCE_ENTERED if holds else EventKind.GEOFENCE_EXITED
+        kind = _kind(fence, enters=holds)
         return [self._crossed(kind, fix.device, fence, fix, presence.crossing, Cause.MOVEMENT)]
 
     def _crossed(
@@ -900,9 +999,20 @@ def differences(expected: Sequence[CoreEvent], actual: Sequence[CoreEvent], *, w
 
 def _means_the_same(first: CoreEvent, second: CoreEvent, within_us: int) -> bool:
     bare = functools.partial(CoreEvent._replace, observed_at_us=0, latitude_deg=0.0, longitude_deg=0.0, assumed=False)
-    if bare(first) != bare(second):
+    if _closely(bare(first), within_us) != _closely(bare(second), within_us):
         return False
-    if not isinstance(first.details, FenceCrossing):
+    if not isinstance(first.details, FenceCrossing | FenceDwell):
         return first.observed_at_us == second.observed_at_us
     apart_deg = max(abs(first.latitude_deg - second.latitude_deg), abs(first.longitude_deg - second.longitude_deg))
     return abs(first.observed_at_us - second.observed_at_us) <= within_us and apart_deg <= 1e-6
+
+
+def _closely(event: CoreEvent, within_us: int) -> CoreEvent:
+    """What rests on an interpolated time, or on a distance by other arithmetic, is rounded; see `differences`."""
+    details = event.details
+    if isinstance(details, FenceDwell):
+        details = details._replace(entered_at_us=round(details.entered_at_us / within_us / 100))
+        return event._replace(details=details, confirmed_at_us=round(event.confirmed_at_us / within_us / 100))
+    if isinstance(details, FenceSpeeding):
+        return event._replace(details=details._replace(speed_mps=round(details.speed_mps, 3)))
+    return event

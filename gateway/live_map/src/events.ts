@@ -110,6 +110,10 @@ function tag(details: Readonly<Record<string, unknown>>): string {
   return uri ? uri.replace("urn:epc:id:", "").replace(":", " ") : String(details.epc ?? "");
 }
 
+function kmh(speedMps: unknown): string {
+  return `${Math.round(Number(speedMps) * 3.6)} km/h`;
+}
+
 /** What happened, without who: "entered Harbour". */
 export function describe(event: TrackingEvent): string {
   const { details } = event;
@@ -121,6 +125,10 @@ export function describe(event: TrackingEvent): string {
     case "excursion_closed": return `back within limits: ${reading(details, "value")}`;
     case "tag_arrived": return `read tag ${tag(details)}`;
     case "tag_departed": return `lost tag ${tag(details)}`;
+    case "geofence_dwelt": return `stayed at ${fence}`;
+    case "geofence_speeding": return `too fast in ${fence}: ${kmh(details.speed_mps)} where ${kmh(details.limit_mps)} is the limit`;
+    case "corridor_left": return `strayed from ${fence}`;
+    case "corridor_returned": return `back on ${fence}`;
     case "signal_lost": return "signal lost";
     case "signal_restored": return "signal restored";
     default: return event.kind.replaceAll("_", " ");

@@ -16,6 +16,8 @@ from tracking_core.events import (
     ExcursionClosing,
     ExcursionOpening,
     FenceCrossing,
+    FenceDwell,
+    FenceSpeeding,
     SignalChange,
     Standing,
     TagPresence,
@@ -30,6 +32,10 @@ DETAILS: dict[EventKind, EventDetails] = {
     EventKind.TAG_DEPARTED: TagPresence(b"\x30\x01", 3),
     EventKind.SIGNAL_LOST: SignalChange(T0 - 7),
     EventKind.SIGNAL_RESTORED: SignalChange(T0 - 7),
+    EventKind.GEOFENCE_DWELT: FenceDwell("Port", T0 - 9),
+    EventKind.GEOFENCE_SPEEDING: FenceSpeeding("Port", 14.5, 13.5),
+    EventKind.CORRIDOR_LEFT: FenceCrossing("Road"),
+    EventKind.CORRIDOR_RETURNED: FenceCrossing("Road"),
 }
 
 
@@ -53,8 +59,8 @@ def test_every_kind_becomes_its_field_of_the_oneof(kind: EventKind):
     for name, value in DETAILS[kind]._asdict().items():
         assert getattr(detail, name) == value
     if not isinstance(DETAILS[kind], TagPresence | SignalChange):
-        assert getattr(detail, "fence_id" if kind.value.startswith("geofence") else "limit_id") == "subject"
-    if isinstance(DETAILS[kind], FenceCrossing):
+        assert getattr(detail, "limit_id" if kind.value.startswith("excursion") else "fence_id") == "subject"
+    if isinstance(DETAILS[kind], FenceCrossing | FenceDwell | FenceSpeeding):
         assert detail.fence_version == 4
 
 
@@ -76,7 +82,9 @@ def test_a_correction_says_what_it_corrects():
 
 def test_severities():
     assert {kind.value for kind, severity in SEVERITY_OF.items() if severity == event_pb2.SEVERITY_WARNING} == {
+        "corridor_left",
         "excursion_opened",
+        "geofence_speeding",
         "signal_lost",
     }
     assert {kind.value for kind, severity in SEVERITY_OF.items() if severity == event_pb2.SEVERITY_NONE} == {
