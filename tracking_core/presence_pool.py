@@ -13,7 +13,7 @@ import numpy as np
 from geofence.compiled import CompiledFences
 from geofence.kernel import scalar_kernel
 from geofence.transitions import IN, PENDING_OUT, Presence
-from tracking_core.columns import F64, I32, I64, NO_TIME, U8
+from tracking_core.columns import F64, I32, I64, NO_TIME
 from tracking_core.device_table import NEVER, NOTHING, DeviceColumns
 from tracking_core.growth import longer_columns, next_size
 from tracking_core.node_pool import EVER_TAKEN, empty_free, give_back, room_left, take_node
@@ -51,10 +51,10 @@ class PresenceColumns(NamedTuple):
     crossed_longitude_deg: F64
     entered_at_us: I64
     due_us: I64
-    marks: U8
+    marks: I64
 
 
-_LAYOUT: Final = ("i4", "i4", "i8", "i8", "i8", "i8", "f8", "f8", "i8", "i8", "u1")
+_LAYOUT: Final = ("i4", "i4", "i8", "i8", "i8", "i8", "f8", "f8", "i8", "i8", "i8")
 
 
 @scalar_kernel
