@@ -7,7 +7,7 @@ import sys
 import typer
 
 from runtime.problems import FatalError, Problem
-from stack import config, deadletters, device, doctor, replay, simulate, token, up, warmup
+from stack import config, deadletters, device, doctor, explain, replay, simulate, token, up, warmup
 
 app = typer.Typer(
     name="drover",
@@ -20,6 +20,7 @@ app.command("up")(up.command)
 app.command("simulate")(simulate.command)
 app.command("replay")(replay.command)
 app.command("doctor")(doctor.command)
+app.command("explain")(explain.command)
 app.command("token")(token.command)
 app.command("warmup")(warmup.command)
 app.add_typer(device.app, name="device")

@@ -48,7 +48,10 @@ from tracking_core.verdicts import Verdict
 NOWHERE: Final = (Verdict.NO_FIX, Verdict.OUT_OF_RANGE)
 """Verdicts of fixes that do not say where the device was, not even wrongly."""
 
-KIND_OF: Final = {ENTERED: EventKind.GEOFENCE_ENTERED, EXITED: EventKind.GEOFENCE_EXITED}
+EXITS: Final = (EventKind.GEOFENCE_EXITED, EventKind.CORRIDOR_LEFT)
+"""Kinds of events that leave a device outside."""
+FOLLOWED: Final = (EventKind.GEOFENCE_ENTERED, EventKind.CORRIDOR_RETURNED, *EXITS)
+"""Kinds of events that a trace finds: those that say whether a device is inside."""
 
 
 class Reason(enum.IntEnum):
@@ -182,6 +185,12 @@ class _Obeyed:
     @property
     def rule(self) -> CrossingRule:
         return CrossingRule() if self.fence is None else self.fence.crossing
+
+    def kind(self, happened: int) -> EventKind:
+        """As what an entry or exit is told."""
+        if self.fence is not None and self.fence.visit.watched:
+            return EventKind.CORRIDOR_RETURNED if happened == ENTERED else EventKind.CORRIDOR_LEFT
+        return EventKind.GEOFENCE_ENTERED if happened == ENTERED else EventKind.GEOFENCE_EXITED
 
     def distance_m(self, fix: StoredFix) -> float:
         if self.fence is None or fix.verdict in NOWHERE:
@@ -323,7 +332,7 @@ class _Fold:
             self._leg = None if came.observed_at_us == NO_TIME else (came.observed_at_us, fix.observed_at_us)
         if happened == NO_EVENT:
             return None
-        return self._event(KIND_OF[happened], crossing, fix.observed_at_us, self._leg)
+        return _event(obeyed, happened, crossing, fix.observed_at_us, self._leg)
 
     def _came_from(self, fix: StoredFix) -> Fix:
         """The counted fix before, as `fix_quality.count_fix` has it: none where that one turned out to be the bad one
@@ -346,7 +355,7 @@ class _Fold:
 
     def _needed(self, event: TracedEvent | None) -> int:
         rule = self._obeyed.rule
-        if self._presence.state == PENDING_OUT or (event is not None and event.kind is EventKind.GEOFENCE_EXITED):
+        if self._presence.state == PENDING_OUT or (event is not None and event.kind in EXITS):
             return rule.exit_fixes
         if self._presence.state == PENDING_IN or event is not None:
             return rule.enter_fixes
@@ -370,28 +379,23 @@ class _Fold:
         event = None
         if happened != NO_EVENT and fix is not None:
             here = Crossing(fix.observed_at_us, fix.latitude_deg, fix.longitude_deg)
-            version = old.version if edit.fence is None else edit.version
-            event = self._event(KIND_OF[happened], here, fix.observed_at_us, None, version)
+            event = _event(old if edit.fence is None else obeyed, happened, here, fix.observed_at_us, None)
         self._obeyed = obeyed
         self.steps.append(EditStep(edit, old.fence is None, moved, fix, distance_m, known, self._presence, event))
 
-    def _event(
-        self,
-        kind: EventKind,
-        crossing: Crossing,
-        confirmed_at_us: int,
-        leg: tuple[int, int] | None,
-        version: int | None = None,
-    ) -> TracedEvent:
-        return TracedEvent(
-            kind,
-            crossing.at_us,
-            confirmed_at_us,
-            crossing.latitude_deg,
-            crossing.longitude_deg,
-            self._obeyed.version if version is None else version,
-            leg,
-        )
+
+def _event(
+    obeyed: _Obeyed, happened: int, crossing: Crossing, confirmed_at_us: int, leg: tuple[int, int] | None
+) -> TracedEvent:
+    return TracedEvent(
+        obeyed.kind(happened),
+        crossing.at_us,
+        confirmed_at_us,
+        crossing.latitude_deg,
+        crossing.longitude_deg,
+        obeyed.version,
+        leg,
+    )
 
 
 def _restated(known: Presence, speaks: int) -> tuple[Presence, int]:

@@ -65,6 +65,7 @@ class FixView(Shown):
     needed_fixes: int = Field(description="... of so many that are needed; 0 while nothing is pending or confirmed.")
     crossed_at: TimeText | None = Field(description="The crossing noted for an event to come.")
     arrived_late: bool = Field(description="Received after a counted fix that is newer.")
+    passed_through: bool = Field(description="The straight way to it led through the fence; both ends lie outside.")
     text: str = Field(examples=["45 m inside: speaks for in; confirms the entry of 10:05:20"])
     event_kind: str = Field(description="The event that it confirmed; empty for none.")
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geofence.definition import CircleShape, CrossingRule, FenceDefinition
+from geofence.definition import CircleShape, CorridorShape, CrossingRule, FenceDefinition, VisitRule
 from geofence.transitions import IN, OUT, PENDING_OUT, SAYS_NOTHING, SPEAKS_IN, SPEAKS_OUT
 from tests.tracking_core.fleets import IDENTITIES, boxes, circles, rules
 from tests.tracking_core.readings import NAN, SECOND_US, START_US, Position
@@ -238,6 +238,17 @@ def test_what_came_late_and_what_the_fence_was_not_there_for() -> None:
     assert edit.made
     assert edit.event is not None
     assert edit.event.observed_at_us == fixes[2].observed_at_us
+
+
+def test_a_corridor_that_is_watched_is_left_and_returned_to() -> None:
+    line = np.array([[11.0, 47.9], [11.0, 48.1]])
+    watched = FenceDefinition("acme", "way", "Way", CorridorShape(line, 100.0), visit=VisitRule(watched=True))
+    steps = follow([fix(0, 0), fix(60, 300), fix(120, 300), fix(180, 50)], watched, None)
+    assert [step.event.kind for step in steps if step.event] == [
+        EventKind.CORRIDOR_LEFT,
+        EventKind.CORRIDOR_RETURNED,
+        EventKind.CORRIDOR_LEFT,
+    ]
 
 
 def test_a_way_through_between_two_fixes_outside() -> None:

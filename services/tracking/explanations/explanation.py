@@ -14,10 +14,11 @@ from drover.geofence.v1.fence_pb2 import Fence
 from drover.tracking.v1.event_pb2 import Standing, TrackingEvent
 from geofence import wire
 from geofence.transitions import INSIDE, OUTSIDE, Presence
-from services.tracking.explanations.surroundings import FOLLOWED, Surroundings
+from services.tracking.explanations.surroundings import Surroundings
 from services.tracking.model import FenceVersion
-from tracking_core.events import EventKind
 from tracking_core.explaining import (
+    EXITS,
+    FOLLOWED,
     NOTHING_BEFORE,
     EditStep,
     FenceEdit,
@@ -199,7 +200,7 @@ def _start(looked: Surroundings, edits: Sequence[FenceEdit], quality: QualityRul
 
 def is_exit(kind: str | None) -> bool:
     """Whether an event of this kind leaves a device outside."""
-    return kind == EventKind.GEOFENCE_EXITED.value
+    return kind in EXITS
 
 
 def _between(steps: Sequence[Step], from_us: int, until_us: int) -> list[Step]:

@@ -11,10 +11,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from drover.tracking.v1.event_pb2 import TrackingEvent
 from runtime.database import ReadConnection, read
 from services.tracking.definition_repository import versions_of
-from services.tracking.explanations.surroundings import FOLLOWED, NOT_OF_FENCES, OF_THE_SIGNAL, Surroundings
+from services.tracking.explanations.surroundings import NOT_OF_FENCES, OF_THE_SIGNAL, Surroundings
 from services.tracking.model import Device
 from services.tracking.tables import events, positions
-from tracking_core.explaining import StoredFix
+from tracking_core.explaining import FOLLOWED, StoredFix
 from tracking_core.settings import HOUR_US
 from tracking_core.verdicts import Verdict
 

@@ -9,8 +9,6 @@ from services.tracking.model import FenceVersion
 from tracking_core.events import EventKind
 from tracking_core.explaining import StoredFix
 
-FOLLOWED: Final = (EventKind.GEOFENCE_ENTERED.value, EventKind.GEOFENCE_EXITED.value)
-"""Kinds that say whether a device is inside."""
 OF_THE_SIGNAL: Final = (EventKind.SIGNAL_LOST.value, EventKind.SIGNAL_RESTORED.value)
 """Kinds that say whether anything is heard of a device."""
 NOT_OF_FENCES: Final = tuple(

@@ -79,6 +79,7 @@ def _fix(step: FixStep, words: Words) -> pb.ExplainedFix:
         needed_fixes=step.needed,
         crossed_at_us=None if after.crossed_at_us == NO_TIME else after.crossed_at_us,
         arrived_late=step.arrived_late,
+        passed_through=step.passed_through,
         text=words.fix(step),
         event_kind=step.event.kind.value if step.event is not None else "",
     )

@@ -98,13 +98,7 @@ class Words:
 
     def event(self, each: ExplainedEvent) -> str:
         """How an event came about, and what became of it."""
-        way = {"geofence_entered": "entered", "geofence_exited": "exited"}.get(
-            each.kind, each.kind.removeprefix("geofence_").replace("_", " ")
-        )
-        when = self.time(each.observed_at_us)
-        if each.kind == EventKind.SIGNAL_LOST:
-            heard_us = each.revisions[-1].signal_lost.last_fix_at_us
-            way = f"signal lost, the last fix that counts being of {self.time(heard_us)}"
+        way, when = self._way(each), self.time(each.observed_at_us)
         match each.accord:
             case Accord.AGREES:
                 said = f"{when} {way}: {self._how(each)}"
@@ -124,6 +118,27 @@ class Words:
                 withdrawn = each.revisions[-1].standing == Standing.STANDING_WITHDRAWN
                 said = f"{when} {way}{', told and withdrawn' if withdrawn else ''}."
         return said + self._history(each)
+
+    def _way(self, each: ExplainedEvent) -> str:
+        """What happened, without when."""
+        match each.kind:
+            case EventKind.GEOFENCE_ENTERED:
+                return "entered"
+            case EventKind.GEOFENCE_EXITED:
+                return "exited"
+            case EventKind.CORRIDOR_LEFT:
+                return "left the corridor"
+            case EventKind.CORRIDOR_RETURNED:
+                return "returned to the corridor"
+            case EventKind.GEOFENCE_DWELT:
+                return f"dwelt, being inside since {self.time(each.revisions[-1].geofence_dwelt.entered_at_us)}"
+            case EventKind.GEOFENCE_SPEEDING:
+                told = each.revisions[-1].geofence_speeding
+                return f"speeding, at {told.speed_mps:.1f} m/s where {told.limit_mps:.1f} are allowed"
+            case EventKind.SIGNAL_LOST:
+                heard_us = each.revisions[-1].signal_lost.last_fix_at_us
+                return f"signal lost, the last fix that counts being of {self.time(heard_us)}"
+        return each.kind.removeprefix("geofence_").replace("_", " ")
 
     def _how(self, each: ExplainedEvent) -> str:
         event, step = each.found, each.step
@@ -202,7 +217,7 @@ class Words:
     def _told(self, event: TrackingEvent) -> str:
         if event.standing == Standing.STANDING_WITHDRAWN:
             return "withdrawn"
-        return self.time(event.observed_at_us)
+        return f"{self.time(event.observed_at_us)} (confirmed {self.time(event.confirmed_at_us)})"
 
     def _doubt(self, each: ExplainedEvent) -> str:
         """Why told and found may differ."""

@@ -227,7 +227,8 @@ CASES: dict[str, tuple[Callable[[], Story], str, str]] = {
         * At 2026-01-02 10:04:00 UTC truck-7 counted as outside “Port”.
         * 10:04:36 entered: the way from the fix of 10:03:00 (30 m outside) to that of 10:10:00 (100 m inside)
           crossed the border then; confirmed by the fix of 10:10:00, which speaks for in (1 needed). It was told
-          first as 10:07:44, and amended to this (revision 1). Late fix near it: 10:03:00 (arrived 10:20:00).
+          first as 10:07:44 (confirmed 10:10:00), and amended to this (revision 1). Late fix near it: 10:03:00
+          (arrived 10:20:00).
         """,
     ),
     "withdrawn by a late fix": (
@@ -360,6 +361,16 @@ def test_a_kind_that_is_not_followed_is_shown_as_it_was_told() -> None:
         "10:16:00 signal lost, the last fix that counts being of 10:01:00, told and withdrawn. Revision 1 withdrew it."
         in (story.said("10:20", events=[withdrawn, restored], until_us=clock("11:00")))
     )
+
+
+def test_what_is_told_of_a_visit_is_shown_beside() -> None:
+    dwelt = TrackingEvent(event_id="d", observed_at_us=clock("10:05"), confirmed_at_us=clock("10:05"))
+    dwelt.geofence_dwelt.entered_at_us = clock("10:01:39")
+    fast = TrackingEvent(event_id="f", observed_at_us=clock("10:03"), confirmed_at_us=clock("10:03"))
+    fast.geofence_speeding.speed_mps, fast.geofence_speeding.limit_mps = 22.25, 13.9
+    said = Story().fixes_at([500, 500]).said("10:05", events=[dwelt, fast])
+    assert "10:05:00 dwelt, being inside since 10:01:39." in said
+    assert "10:03:00 speeding, at 22.2 m/s where 13.9 are allowed." in said
 
 
 def test_why_told_and_found_differ() -> None:
