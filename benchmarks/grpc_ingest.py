@@ -148,7 +148,9 @@ def run(options: Options) -> Iterator[Result]:
     if options.wants("batch_100"):
         yield batch_100(options)
     if options.wants("streams"):
-        yield streams(grpc_streams.QUICK if options.quick else grpc_streams.FULL)
+        grpc_streams.raise_file_limit()
+        for scale in grpc_streams.QUICK if options.quick else grpc_streams.FULL:
+            yield streams(scale)
 
 
 def batch_100(options: Options) -> Result:

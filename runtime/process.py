@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import resource
 import signal
 import sys
 from collections.abc import Awaitable, Callable
@@ -58,6 +59,12 @@ def _fatal_of(error: BaseException) -> FatalError | None:
     return None
 
 
+def _allow_files() -> None:
+    """As many open files as the system lets us have: the usual 1,024 are for those who use `select`."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 async def _supervise(main: Callable[[Stop], Awaitable[None]]) -> None:
     stop = Stop()
     loop = asyncio.get_running_loop()
@@ -72,6 +79,7 @@ def run(name: str, main: Callable[[Stop], Awaitable[None]], settings: CommonSett
     A bug is not caught to go on: the traceback is logged, the process ends, and whoever supervises it starts it again.
     """
     logs.configure(settings.log_level, json=settings.log_json, process=name)
+    _allow_files()
     try:
         uvloop.run(_supervise(main))
     except BaseException as error:

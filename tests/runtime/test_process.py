@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import signal
 import subprocess
 import sys
@@ -48,6 +49,23 @@ def test_a_signal_asks_and_the_process_ends_well(number: signal.Signals) -> None
     )
     assert code == 0
     assert "stopped" in said
+
+
+def test_as_many_files_as_the_system_allows() -> None:
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limits[1] - 1, limits[1]))
+    try:
+        code, said = run(
+            """
+            import resource, structlog
+            soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+            structlog.get_logger().info('files', all=soft == hard)
+            """
+        )
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert code == 0
+    assert "all=True" in said
 
 
 def test_what_a_person_must_mend_is_one_line() -> None:
