@@ -55,6 +55,8 @@ class FakeGateway:
         self.accepts_token = True
         self.map_settings: dict[str, Any] = {"tile_url": None, "attribution": ""}
         self.fences: dict[str, dict[str, Any]] = {}
+        self.explanations: dict[str, list[str]] = {}
+        """Answers by fence."""
         self.events: list[TrackingEvent] = []
         self.shipments: list[dict[str, Any]] = []
         self.etas: dict[str, dict[str, Any]] = {}
@@ -75,6 +77,7 @@ class FakeGateway:
                 Route("/v1/shipments/{shipment_id}/eta", self._eta),
                 Route("/v1/devices/{device_id}/position", self._position),
                 Route("/v1/devices/{device_id}/track", self._track),
+                Route("/v1/devices/{device_id}/explain", self._explain),
                 WebSocketRoute("/v1/live", self._live),
                 Mount("/", StaticFiles(directory=PAGE, html=True)),
             ]
@@ -292,6 +295,15 @@ class FakeGateway:
         geometry = {"type": "LineString", "coordinates": points} if len(points) > 1 else None
         properties = {"device_id": truck.device_id, "times": times if geometry else [], "next_cursor": None}
         return JSONResponse({"type": "Feature", "id": truck.device_id, "geometry": geometry, "properties": properties})
+
+    async def _explain(self, request: Request) -> Response:
+        if refused := self._refused(request):
+            return refused
+        said = self.explanations.get(request.query_params["fence"])
+        if said is None:
+            return problem(404, "Not Found", "there is no such fence")
+        at = f"{request.path_params['device_id']} at {request.query_params['at']}"
+        return JSONResponse({"answer": [at, *said]})
 
 
 def problem(status: int, title: str, detail: str) -> Response:

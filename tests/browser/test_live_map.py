@@ -196,12 +196,34 @@ def test_an_alert_appears_newest_first_and_is_flown_to(page: Page, gateway: Fake
     page.get_by_test_id("feed-all").click()
     expect(items).to_have_count(3)
     page.get_by_test_id("feed-alerts").click()
-    items.first.get_by_role("button").click()
+    items.first.get_by_role("button").first.click()
     expect(page.get_by_test_id("vehicle-name")).to_have_text(second.name)
     until(lambda: page.evaluate("window.drover.zoom() > 12.9 && window.drover.atRest()"))
     event = json_view.event(gateway.events[1])
     x, y = pixel(page, event["longitude_deg"], event["latitude_deg"])
     assert math.hypot(x - 640, y - 400) < 5
+
+
+def test_an_event_at_a_fence_is_explained_on_asking(page: Page, gateway: FakeGateway) -> None:
+    gateway.explanations["yard"] = ["It was confirmed by one fix."]
+    open_page(page, gateway)
+    truck = gateway.world.trucks[0]
+    now_us = time.time_ns() // 1000
+    told = (("geofence_entered", "yard"), ("geofence_exited", "gone"))
+    for second, (kind, fence_id) in enumerate(told):
+        gateway.publish(gateway.world.event(kind, truck, now_us + second, Severity.SEVERITY_WARNING, fence_id=fence_id))
+    items = page.get_by_test_id("alert-item")
+    expect(items).to_have_count(2)
+    answers = page.get_by_test_id("alert-answer")
+    expect(answers.last).to_be_hidden()
+    items.last.get_by_test_id("alert-why").click()
+    expect(answers.last.get_by_role("listitem")).to_have_text(
+        [f"{truck.device_id} at {json_view.time_text(now_us)[:23]}Z", "It was confirmed by one fix."]
+    )
+    items.first.get_by_test_id("alert-why").click()
+    expect(answers.first).to_have_text("there is no such fence")
+    items.first.get_by_test_id("alert-why").click()
+    expect(answers.first).to_be_hidden()
 
 
 def test_a_polygon_is_drawn_saved_edited_and_deleted(page: Page, gateway: FakeGateway) -> None:

@@ -4,6 +4,7 @@ import { h, setText, throttled } from "./elements";
 import { type TrackingEvent, describe } from "./events";
 import { type AppStore, nameOf } from "./state";
 import { clockText } from "./time";
+import { type Explain, whyParts } from "./why";
 
 /** Rows that are elements at once; the rest appear on asking. */
 const PAGE = 60;
@@ -22,6 +23,7 @@ export class AlertFeed {
     private readonly store: AppStore,
     private readonly clock: ServerClock,
     private readonly visit: (event: TrackingEvent) => void,
+    private readonly explain: Explain,
   ) {
     const tab = (filter: "alerts" | "all", text: string): HTMLButtonElement =>
       h("button", { type: "button", class: "tab", "aria-pressed": String(filter === this.filter), "data-testid": `feed-${filter}`, onclick: () => this.choose(filter) }, text);
@@ -77,6 +79,6 @@ export class AlertFeed {
         h("span", { class: "what" }, h("b", { class: "name" }, nameOf(this.store.get(), event.deviceNumber)), " ", describe(event),
           ...(notes.length > 0 ? [h("small", {}, ` · ${notes.join(" · ")}`)] : [])),
         h("time", { datetime: time.toISOString(), title: time.toLocaleString() }, clockText(event.observedAtUs, this.clock.nowUs())),
-      ));
+      ), ...whyParts(event, this.explain));
   }
 }

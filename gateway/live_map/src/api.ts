@@ -152,6 +152,12 @@ export class Api {
     return { positions, observedAtUs };
   }
 
+  /** Why a device has the events it has at a fence round a time, in sentences. */
+  async explain(deviceId: string, fenceId: string, atUs: number): Promise<readonly string[]> {
+    const query = `fence=${encodeURIComponent(fenceId)}&at=${encodeURIComponent(timeText(atUs))}`;
+    return (await this.call<{ answer: readonly string[] }>("GET", `devices/${encodeURIComponent(deviceId)}/explain?${query}`)).answer;
+  }
+
   /** Shipments of a device that are under way or planned, newest first. */
   async shipments(deviceId: string): Promise<readonly Shipment[]> {
     return (await this.call<Page<Shipment>>("GET", `shipments?device_id=${encodeURIComponent(deviceId)}&limit=20`)).items;
