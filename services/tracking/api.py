@@ -41,8 +41,8 @@ LARGEST_ANSWER_BYTES: Final = 8 * 1024 * 1024
 
 DEFAULT_WINDOW_US: Final = 30 * MINUTE_US
 LARGEST_WINDOW_US: Final = 24 * HOUR_US
-LATEST_US: Final = 253_402_300_800_000_000
-"""The year 10000, which no text for people can say."""
+LATEST_US: Final = 253_370_764_800_000_000
+"""The year 9999: what is after the year that follows, no text can say."""
 
 
 class BadTime(Invalid):
@@ -127,7 +127,7 @@ class TrackingApi(pb_grpc.TrackingServicer):
         """See the proto."""
         tenant = _tenant(*READERS)
         if not 0 < request.at_us < LATEST_US:
-            raise BadTime("`at_us` is a time in microseconds since 1970")
+            raise BadTime("`at_us` is a time in microseconds since 1970, before the year 9999")
         if not 0 <= request.window_us <= LARGEST_WINDOW_US:
             raise BadTime(f"`window_us` is from 0 to {LARGEST_WINDOW_US}, a day")
         command = commands.Explain(

@@ -131,7 +131,7 @@ def _version_of(event: TrackingEvent) -> int:
 def explain(device_id: str, fence_id: str, at_us: int, looked: Surroundings, quality: QualityRules) -> Explanation:
     """Folds the stored fixes again, and puts the told events beside the result."""
     edits, missing = _edits(looked)
-    start, basis = _start(looked, edits, quality)
+    start, basis = _start(looked, edits[:1] if missing else [], edits, quality)
     steps = trace([*looked.lead, *looked.shown, *looked.tail], edits, start, quality)
     shown = _between(steps, looked.from_us, looked.until_us)
     after = [step for step in steps if isinstance(step, FixStep) and step.fix.observed_at_us > looked.until_us]
@@ -154,7 +154,7 @@ def explain(device_id: str, fence_id: str, at_us: int, looked: Surroundings, qua
         looked.cut,
         basis,
         _versions_in_force(looked, shown),
-        missing,
+        missing and any(_is_stood_in_for(step, looked.versions[0]) for step in shown),
         shown,
         after,
         before[-1] if before else None,
@@ -170,13 +170,15 @@ def _edits(looked: Surroundings) -> tuple[list[FenceEdit], bool]:
         FenceEdit(each.made_at_us, each.version, None if each.deleted else wire.from_proto(Fence.FromString(each.body)))
         for each in looked.versions
     ]
-    fixes = [*looked.lead, *looked.shown]
-    if not edits or edits[0].version == 1 or not fixes or fixes[0].received_at_us >= edits[0].made_at_us:
+    heard_us = min((fix.received_at_us for fix in (*looked.lead, *looked.shown, *looked.tail)), default=None)
+    if not edits or edits[0].version == 1 or heard_us is None or heard_us >= edits[0].made_at_us:
         return edits, False
-    return [edits[0]._replace(made_at_us=fixes[0].received_at_us), *edits[1:]], True
+    return [edits[0]._replace(made_at_us=heard_us), *edits[1:]], True
 
 
-def _start(looked: Surroundings, edits: Sequence[FenceEdit], quality: QualityRules) -> tuple[Start, StartBasis]:
+def _start(
+    looked: Surroundings, stand_in: list[FenceEdit], edits: Sequence[FenceEdit], quality: QualityRules
+) -> tuple[Start, StartBasis]:
     counted = looked.counted_before
     if counted is None:
         return NOTHING_BEFORE, StartBasis.FIRST_FIX
@@ -192,9 +194,10 @@ def _start(looked: Surroundings, edits: Sequence[FenceEdit], quality: QualityRul
         return Start(OUTSIDE if is_exit(last.WhichOneof("kind")) else INSIDE, counted), StartBasis.EVENT
     first = looked.first_counted
     assert first is not None
-    steps = trace(
-        [first], [edit for edit in edits if edit.made_at_us <= first.received_at_us][-1:], NOTHING_BEFORE, quality
-    )
+    then = [edit for edit in edits if edit.made_at_us <= first.received_at_us][-1:] or [
+        edit._replace(made_at_us=first.received_at_us) for edit in stand_in
+    ]
+    steps = trace([first], then, NOTHING_BEFORE, quality)
     return Start(steps[-1].after, counted), StartBasis.FIRST_STORED_FIX
 
 
@@ -224,6 +227,11 @@ def _versions_in_force(looked: Surroundings, shown: Sequence[Step]) -> list[Fenc
     used = {step.version for step in shown if isinstance(step, FixStep)}
     used |= {step.edit.version for step in shown if isinstance(step, EditStep)}
     return [each for each in looked.versions if each.version in used] or looked.versions[-1:]
+
+
+def _is_stood_in_for(step: Step, oldest: FenceVersion) -> bool:
+    """Whether a fix is judged here by a version that was made later."""
+    return isinstance(step, FixStep) and step.version == oldest.version and step.fix.received_at_us < oldest.made_at_us
 
 
 def _state_at(steps: Sequence[Step], at_us: int, state: Presence) -> int:

@@ -62,8 +62,10 @@ class ExplanationRepository:
             counts = column.verdict == Verdict.OK
             before = await _fixes(connection, _latest(number).where(column.observed_at_us < begin_us, counts), 1)
             first = await _fixes(connection, _earliest(number).where(counts), 1)
-            about = _about(device, fence_id)
             happened = events.c
+            at_the_fence = happened.subject_id == fence_id
+            of_its_signal = and_(happened.subject_id == "", happened.kind.in_(OF_THE_SIGNAL))
+            told = _events_of(device)
             return Surroundings(
                 await versions_of(connection, device.tenant, fence_id),
                 from_us,
@@ -76,7 +78,8 @@ class ExplanationRepository:
                 tail,
                 await _whole_events(
                     connection,
-                    about.where(
+                    told.where(
+                        or_(and_(at_the_fence, happened.kind.not_in(NOT_OF_FENCES)), of_its_signal),
                         happened.observed_at_us <= end_us,
                         happened.observed_at_us >= begin_us - _LONGEST_PENDING_US,
                         happened.confirmed_at_us >= begin_us,
@@ -84,7 +87,9 @@ class ExplanationRepository:
                 ),
                 await _whole_events(
                     connection,
-                    about.where(happened.observed_at_us < begin_us, happened.kind.in_(FOLLOWED)).limit(_ROWS_BEFORE),
+                    told.where(at_the_fence, happened.observed_at_us < begin_us, happened.kind.in_(FOLLOWED)).limit(
+                        _ROWS_BEFORE
+                    ),
                 ),
             )
 
@@ -110,14 +115,11 @@ async def _fixes(connection: ReadConnection, query: Select[Any], limit: int) -> 
     ]
 
 
-def _about(device: Device, fence_id: str) -> Select[Any]:
-    """Events of the device at the fence, and when nothing was heard of it."""
+def _events_of(device: Device) -> Select[Any]:
     column = events.c
-    of_the_fence = and_(column.subject_id == fence_id, column.kind.not_in(NOT_OF_FENCES))
-    of_its_signal = and_(column.subject_id == "", column.kind.in_(OF_THE_SIGNAL))
     return (
         select(column.event_id, column.amends_event_id)
-        .where(column.tenant == device.tenant, column.device_id == device.device_id, or_(of_the_fence, of_its_signal))
+        .where(column.tenant == device.tenant, column.device_id == device.device_id)
         .order_by(column.observed_at_us.desc())
     )
 

@@ -106,6 +106,7 @@ async def test_what_cannot_be_explained(tmp_path: pathlib.Path, redis_url: str) 
             ({"device_id": "van"}, grpc.StatusCode.NOT_FOUND, "unknown_device"),
             ({"fence_id": "dock"}, grpc.StatusCode.NOT_FOUND, "unknown_fence"),
             ({"at_us": 0}, grpc.StatusCode.INVALID_ARGUMENT, "bad_time"),
+            ({"at_us": 253_402_300_799_000_000}, grpc.StatusCode.INVALID_ARGUMENT, "bad_time"),
             ({"at_us": 10**18}, grpc.StatusCode.INVALID_ARGUMENT, "bad_time"),
             ({"window_us": -1}, grpc.StatusCode.INVALID_ARGUMENT, "bad_time"),
             ({"window_us": 25 * HOUR_US}, grpc.StatusCode.INVALID_ARGUMENT, "bad_time"),

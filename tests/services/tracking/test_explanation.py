@@ -24,7 +24,7 @@ from services.tracking.model import FenceVersion
 from tests.services.tracking.build import SECOND, positions, readings
 from tracking_core.definitions import DeleteFence, DeviceIdentity, PutFence
 from tracking_core.engine import Engine
-from tracking_core.explaining import Reason, StoredFix
+from tracking_core.explaining import FixStep, Reason, StoredFix
 from tracking_core.fix_quality import quality_rules
 from tracking_core.settings import EngineSettings
 from tracking_core.verdicts import Verdict
@@ -405,6 +405,11 @@ def test_where_it_begins() -> None:
         quiet = Story().fixes_at([metres, metres, metres])
         found = quiet.explain("10:02", shown=quiet.fixes[2:], counted_before=quiet.fixes[1])
         assert (found.start_basis, found.steps[0].before.state) == (StartBasis.FIRST_STORED_FIX, state)
+    # The version that held then is gone: the oldest that is kept stands in for it.
+    quiet = Story().fixes_at([50, 50, 50])
+    versions = [quiet.versions[0]._replace(version=7, made_at_us=clock("12:00"))]
+    found = quiet.explain("10:02", shown=quiet.fixes[2:], counted_before=quiet.fixes[1], versions=versions)
+    assert (found.versions_missing, found.steps[0].before.state) == (True, 3)
     # An event withdrawn is none.
     withdrawn = TrackingEvent()
     withdrawn.CopyFrom(story.events[0])
@@ -412,6 +417,17 @@ def test_where_it_begins() -> None:
     withdrawn.revision, withdrawn.standing = 1, Standing.STANDING_WITHDRAWN
     found = story.explain("10:03", **inside, events_before=[withdrawn, story.events[0]])
     assert found.start_basis is StartBasis.FIRST_STORED_FIX
+
+
+def test_a_version_that_is_gone_is_missed_by_what_was_heard_first() -> None:
+    """The oldest fix came last: it is not by its receipt that the time before the edit is known."""
+    story = Story().fix("10:01", 50).edit("10:05", 120).fix("10:00", 50, came="10:06")
+    found = story.explain(versions=story.versions[1:])
+    assert found.versions_missing
+    assert [step.version for step in found.steps if isinstance(step, FixStep)] == [2, 2]
+    # Where only what settled the beginning was heard before it, nothing need be said.
+    lead = {"lead": story.fixes[:1], "shown": story.fix("10:07", 50).fixes[-1:], "from_us": clock("10:07")}
+    assert not story.explain(versions=story.versions[1:], **lead).versions_missing
 
 
 def test_a_lead_settles_what_is_pending() -> None:
