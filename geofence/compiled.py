@@ -32,6 +32,7 @@ CORRIDOR: Final = 3
 DWELL: Final = 1
 SPEED: Final = 2
 CORRIDOR_WATCHED: Final = 4
+CROSS: Final = 8
 
 # An index entry without a list of edges: the cell is wholly inside, or a circle must be measured.
 WHOLLY_INSIDE: Final = -1
@@ -89,6 +90,8 @@ class CompiledFences(NamedTuple):
     cell: I32
     # (n, 4): nothing, and an entry: slot; WHOLLY_INSIDE, MEASURE_CIRCLE or a place in `border_list`; next entry or -1.
     entry: I32
+    # (tenants): how many fences of each watch for passages.
+    tenant_crosses: I32
 
 
 _SLOT_COLUMNS: Final = CompiledFences._fields.index("vertex")
@@ -119,6 +122,7 @@ def empty_fences(slots: int) -> CompiledFences:
         tenant_root=np.full((4, 4), -1, np.int32),
         cell=np.full((0, 4), -1, np.int32),
         entry=np.zeros((0, 4), np.int32),
+        tenant_crosses=np.zeros(4, np.int32),
     )
 
 

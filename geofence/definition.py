@@ -69,13 +69,14 @@ class VisitRule:
 
     `dwell_us` after the entry it is told that the device dwells; None: never. Faster than `speed_limit_mps` by more
     than `speed_tolerance_mps` is speeding; None: no limit. A `watched` corridor is left and returned to, rather than
-    exited and entered.
+    exited and entered. `cross` tells of whoever passed through between two fixes outside.
     """
 
     dwell_us: int | None = None
     speed_limit_mps: float | None = None
     speed_tolerance_mps: float = 0.0
     watched: bool = False
+    cross: bool = False
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -10,6 +10,7 @@ import numpy as np
 from geofence.cell_index import CellIndex
 from geofence.compiled import (
     CORRIDOR_WATCHED,
+    CROSS,
     DWELL,
     I64,
     LIST_HEADER,
@@ -52,6 +53,7 @@ class FenceSet:
         self._chunk_box = Pool(np.float64, 4)
         self._lists = Pool(np.int32)
         self._index = CellIndex()
+        self._crosses = np.zeros(4, np.int32)
         self._compiled = empty_fences(16)
         self._publish()
 
@@ -148,6 +150,9 @@ class FenceSet:
     def _write_visit_rule(self, slot: int, visit: VisitRule) -> None:
         fences = self._compiled
         watches = CORRIDOR_WATCHED if visit.watched else 0
+        if visit.cross:
+            watches |= CROSS
+            self._count_crosses(slot, 1)
         if visit.dwell_us is not None:
             watches |= DWELL
         if visit.speed_limit_mps is not None:
@@ -156,6 +161,12 @@ class FenceSet:
         fences.dwell_us[slot] = NEVER if visit.dwell_us is None else visit.dwell_us
         fences.speed_limit_mps[slot] = np.inf if visit.speed_limit_mps is None else visit.speed_limit_mps
         fences.speed_tolerance_mps[slot] = visit.speed_tolerance_mps
+
+    def _count_crosses(self, slot: int, more: int) -> None:
+        tenant = int(self._compiled.tenant[slot])
+        if tenant >= len(self._crosses):
+            self._crosses = np.append(self._crosses, np.zeros(tenant + 1, np.int32))
+        self._crosses[tenant] += more
 
     def _clear(self, slot: int) -> None:
         row = self._rows[slot]
@@ -168,6 +179,8 @@ class FenceSet:
             (self._lists, row.lists),
         ):
             pool.give_back(start, count)
+        if row.definition.visit.cross:
+            self._count_crosses(slot, -1)
         self._rows[slot] = None
         self._compiled.kind[slot] = NOTHING
         self._compiled.tenant[slot] = -1
@@ -182,4 +195,5 @@ class FenceSet:
             tenant_root=self._index.root,
             cell=self._index.cell,
             entry=self._index.entry,
+            tenant_crosses=self._crosses,
         )

@@ -175,11 +175,12 @@ def _visit(properties: Mapping[str, object]) -> VisitRule:
         dwell_s = _number(properties["dwell_s"], "dwell_s")
         # What is out of range stays so, and what is less than a microsecond is nothing: `validate` refuses both.
         given["dwell_us"] = round(min(max(dwell_s, -1.0), 1e12) * 1e6)
-    watched = properties.get("watched")
-    if watched is not None:
-        if not isinstance(watched, bool):
-            raise InvalidFence("bad_visit_rule", f"true or false is expected, not {_kind(watched)}", "watched")
-        given["watched"] = watched
+    for name in ("watched", "cross"):
+        chosen = properties.get(name)
+        if chosen is not None:
+            if not isinstance(chosen, bool):
+                raise InvalidFence("bad_visit_rule", f"true or false is expected, not {_kind(chosen)}", name)
+            given[name] = chosen
     return VisitRule(**given)
 
 
@@ -189,6 +190,7 @@ def _visit_properties(visit: VisitRule) -> dict[str, Any]:
         "speed_limit_mps": visit.speed_limit_mps,
         "speed_tolerance_mps": visit.speed_tolerance_mps,
         "watched": visit.watched,
+        "cross": visit.cross,
     }
 
 

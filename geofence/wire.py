@@ -41,6 +41,7 @@ def to_proto(definition: FenceDefinition) -> fence_pb2.Fence:
             speed_limit_mps=definition.visit.speed_limit_mps,
             speed_tolerance_mps=definition.visit.speed_tolerance_mps,
             watched=definition.visit.watched,
+            cross=definition.visit.cross,
         ),
     )
     shape = definition.shape
@@ -88,6 +89,7 @@ def from_proto(message: fence_pb2.Fence) -> FenceDefinition:
             speed_limit_mps=visit.speed_limit_mps if visit.HasField("speed_limit_mps") else None,
             speed_tolerance_mps=visit.speed_tolerance_mps,
             watched=visit.watched,
+            cross=visit.cross,
         ),
     )
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from geofence.passing import WALK_WORDS
 from tracking_core.columns import (
     I64,
     NO_TIME,
@@ -34,6 +35,7 @@ from tracking_core.fix_quality import quality_rules
 from tracking_core.folded_fixes import ChangeBuffer, FoldedFixes, empty_folded
 from tracking_core.live_frame import LiveColumns, empty_live, last_live
 from tracking_core.motion import motion_rules, newest_fixes
+from tracking_core.passages import passage_rules
 from tracking_core.presence_pool import inside_of
 from tracking_core.route_following import follow_routes, route_rules
 from tracking_core.sample_quality import sample_rules
@@ -56,7 +58,7 @@ class Engine:
     def __init__(self, settings: EngineSettings) -> None:
         self.settings = settings
         self._folding_rules = FoldingRules(
-            quality_rules(settings), motion_rules(settings), settings.signal_lost_after_us
+            quality_rules(settings), motion_rules(settings), settings.signal_lost_after_us, passage_rules(settings)
         )
         self._route_rules = route_rules(settings)
         self._sample_rules = sample_rules(settings)
@@ -240,11 +242,12 @@ class Engine:
         self._changes.clear()
         state = self._state
         folded, progress = empty_folded(len(rows)), no_progress()
-        holding = np.empty(0, np.int32)
+        holding, passing = np.empty(0, np.int32), np.empty(0, np.int32)
+        walk = np.empty(WALK_WORDS, np.int64)
 
         def make_room(wanted: int) -> None:
-            nonlocal holding
-            holding = np.empty(wanted, np.int32)
+            nonlocal holding, passing
+            holding, passing = np.empty(wanted, np.int32), np.empty(wanted, np.int32)
             state.presences.make_room(wanted)
             state.journal.make_room(wanted)
             self._changes.make_room(wanted)
@@ -262,6 +265,8 @@ class Engine:
                 state.journal.columns,
                 state.edits,
                 holding,
+                passing,
+                walk,
                 state.first_due_us,
                 self._folding_rules,
                 progress,

@@ -13,6 +13,7 @@ from tracking_core.event_rows import (
     AMENDED,
     CORRIDOR_LEFT,
     CORRIDOR_RETURNED,
+    CROSSED,
     DWELT,
     ENTERED,
     EXCURSION_CLOSED,
@@ -32,12 +33,14 @@ from tracking_core.event_rows import (
 from tracking_core.events import (
     Cause,
     CoreEvent,
+    Direction,
     EventDetails,
     EventKind,
     ExcursionClosing,
     ExcursionOpening,
     FenceCrossing,
     FenceDwell,
+    FencePassage,
     FenceSpeeding,
     SignalChange,
     Standing,
@@ -59,6 +62,7 @@ _KINDS = {
     SPEEDING: EventKind.GEOFENCE_SPEEDING,
     CORRIDOR_LEFT: EventKind.CORRIDOR_LEFT,
     CORRIDOR_RETURNED: EventKind.CORRIDOR_RETURNED,
+    CROSSED: EventKind.GEOFENCE_CROSSED,
 }
 
 _TURN = {
@@ -70,6 +74,7 @@ _TURN = {
             SIGNAL_RESTORED,
             EXITED,
             CORRIDOR_LEFT,
+            CROSSED,
             ENTERED,
             CORRIDOR_RETURNED,
             SPEEDING,
@@ -85,7 +90,7 @@ _TURN = {
 _TIMED = frozenset({SIGNAL_LOST, DWELT})
 """Brought about by time, whatever shows it."""
 _CORRECTABLE = frozenset(
-    {SIGNAL_LOST, SIGNAL_RESTORED, EXITED, ENTERED, DWELT, SPEEDING, CORRIDOR_LEFT, CORRIDOR_RETURNED}
+    {SIGNAL_LOST, SIGNAL_RESTORED, EXITED, ENTERED, DWELT, SPEEDING, CORRIDOR_LEFT, CORRIDOR_RETURNED, CROSSED}
 )
 """Kinds that rest on fixes, and so are corrected when one arrives late."""
 
@@ -196,6 +201,11 @@ class EventBuilding:
         limit_mps = float(self._fences.compiled.speed_limit_mps[row.subject])
         return _Subject(fence.fence_id, fence.version, 0, FenceSpeeding(fence.name, row.value, limit_mps))
 
+    def _passage(self, row: _Row) -> _Subject:
+        fence = self._fences.definition(row.subject)
+        details = FencePassage(fence.name, row.opened_at_us, Direction(int(row.value)))
+        return _Subject(fence.fence_id, fence.version, 0, details)
+
     def _signal(self, row: _Row) -> _Subject:
         return _Subject("", 0, 0, SignalChange(row.opened_at_us))
 
@@ -229,6 +239,7 @@ _SUBJECTS: dict[int, Callable[[EventBuilding, _Row], _Subject]] = {
     SPEEDING: EventBuilding._speeding,  # noqa: SLF001
     CORRIDOR_LEFT: EventBuilding._crossing,  # noqa: SLF001
     CORRIDOR_RETURNED: EventBuilding._crossing,  # noqa: SLF001
+    CROSSED: EventBuilding._passage,  # noqa: SLF001
 }
 
 

@@ -21,6 +21,7 @@ DWELT: Final = 8
 SPEEDING: Final = 9
 CORRIDOR_LEFT: Final = 10
 CORRIDOR_RETURNED: Final = 11
+CROSSED: Final = 12
 
 FIRST_TOLD: Final = 0
 TOLD_LATE: Final = 1

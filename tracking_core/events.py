@@ -23,6 +23,7 @@ class EventKind(enum.StrEnum):
     GEOFENCE_SPEEDING = "geofence_speeding"
     CORRIDOR_LEFT = "corridor_left"
     CORRIDOR_RETURNED = "corridor_returned"
+    GEOFENCE_CROSSED = "geofence_crossed"
 
 
 class Cause(enum.IntEnum):
@@ -47,6 +48,15 @@ class Standing(enum.IntEnum):
     """It did not happen. The rest is as it was last told."""
 
 
+class Direction(enum.IntEnum):
+    """Which way the line of a corridor was crossed, with the numbers of `drover.tracking.v1.CrossingDirection`."""
+
+    UNSPECIFIED = 0
+    FORWARD = 1
+    """From its left to its right, looking along it."""
+    BACKWARD = 2
+
+
 class FenceCrossing(NamedTuple):
     """Details of geofence_entered and geofence_exited, corridor_left and corridor_returned."""
 
@@ -66,6 +76,14 @@ class FenceSpeeding(NamedTuple):
     fence_name: str
     speed_mps: float
     limit_mps: float
+
+
+class FencePassage(NamedTuple):
+    """Details of geofence_crossed."""
+
+    fence_name: str
+    left_at_us: int
+    direction: Direction
 
 
 class ExcursionOpening(NamedTuple):
@@ -101,7 +119,14 @@ class SignalChange(NamedTuple):
 
 
 EventDetails: TypeAlias = (
-    FenceCrossing | FenceDwell | FenceSpeeding | ExcursionOpening | ExcursionClosing | TagPresence | SignalChange
+    FenceCrossing
+    | FenceDwell
+    | FenceSpeeding
+    | FencePassage
+    | ExcursionOpening
+    | ExcursionClosing
+    | TagPresence
+    | SignalChange
 )
 
 
@@ -141,7 +166,7 @@ class CoreEvent(NamedTuple):
         if isinstance(self.details, TagPresence | SignalChange):
             return self.subject_id
         subject = f"{self.subject_id}@{self.subject_version}"
-        if isinstance(self.details, FenceCrossing | FenceDwell | FenceSpeeding):
+        if isinstance(self.details, FenceCrossing | FenceDwell | FenceSpeeding | FencePassage):
             return subject
         return f"{subject}/{self.details.quantity}/{self.details.probe}"
 

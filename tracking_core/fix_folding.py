@@ -38,6 +38,7 @@ from tracking_core.journal import NO_CROSSING, JournalColumns, forget_changes, f
 from tracking_core.memory import Memory
 from tracking_core.motion import MotionRules, derive_motion
 from tracking_core.node_pool import room_left
+from tracking_core.passages import PassageRules, find_passages, pass_fences
 from tracking_core.presence_pool import PresenceColumns
 from tracking_core.rewinding import rewind_fix, take_back_changes
 from tracking_core.signal import MOST_CHANGES as SIGNAL_CHANGES
@@ -81,6 +82,7 @@ class FoldingRules(NamedTuple):
     quality: QualityRules
     motion: MotionRules
     signal_lost_after_us: int
+    passages: PassageRules
 
 
 def no_progress() -> I64:
@@ -254,6 +256,8 @@ def fold_fixes(
     journal: JournalColumns,
     edits: I64,
     holding: I32,
+    passing: I32,
+    walk: I64,
     first_due_us: I64,
     rules: FoldingRules,
     progress: I64,
@@ -263,8 +267,9 @@ def fold_fixes(
 ) -> int:
     """Folds the fixes from where `progress` says; fills `folded`, and adds to `changes` and `events`. Returns the
     number of fixes when all are done, else less: then it lacks room (for presences, changes of the journal, changed
-    verdicts, events, or in `holding`, which is scratch for slots of fences), and is to be called again with more.
-    `first_due_us[0]` is lowered to when the first timer is due now (timers.py).
+    verdicts, events, or in `holding` and `passing`, which are scratch for slots of fences), and is to be called again
+    with more; `walk` is scratch of geofence.passing.WALK_WORDS. `first_due_us[0]` is lowered to when the first timer is
+    due now (timers.py).
 
     Each fix goes through the phases: judged by itself and put into the timeline; if it is late, all from there on taken
     back, else what was assumed; folded, with all that come after it; what is due is assumed again; what there is to
@@ -349,14 +354,17 @@ def fold_fixes(
                 held = 0
                 if tenant >= 0:
                     held = find_containing(fences, tenant, fix.longitude_deg, fix.latitude_deg, holding)
+                last = counted_fix(row, devices)
+                passed = find_passages(tenant, last, fix, fences, rules.passages, walk, passing)
                 known = count_presences(presences, row, devices)
                 if (
                     held < 0
+                    or passed < 0
                     or room_left(presences.following, presences.free) < held
-                    or room_left(journal.following, journal.free) < MOST_CHANGES * (held + known) + SIGNAL_CHANGES
+                    or room_left(journal.following, journal.free)
+                    < MOST_CHANGES * (held + known) + passed + SIGNAL_CHANGES
                 ):
                     return int(i)
-                last = counted_fix(row, devices)
                 verdict, before = count_fix(fix, row, devices, rules.quality)
                 if verdict == _OK:
                     if not late:
@@ -365,9 +373,13 @@ def fold_fixes(
                     speed_mps, heading_deg = derive_motion(fix, before, devices.heading_deg[row], rules.motion)
                     devices.speed_mps[row] = speed_mps
                     devices.heading_deg[row] = heading_deg
-                    if held + known > 0:
+                    if held + known + passed > 0:
                         there = Fix(fix.observed_at_us, fix.latitude_deg, fix.longitude_deg, fix.accuracy_m)
                         came = Fix(before.at_us, before.latitude_deg, before.longitude_deg, math.nan)
+                        if passed > 0 and before.at_us != NO_TIME:
+                            pass_fences(
+                                row, there, came, passing, passed, holding, held, devices, fences, presences, journal
+                            )
                         cross_fences(
                             row, there, came, last, speed_mps, holding, held, devices, fences, presences, journal
                         )

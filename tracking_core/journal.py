@@ -33,7 +33,8 @@ SIGNAL: Final = -1
 class JournalColumns(NamedTuple):
     """Nodes (node_pool.py). `at_us` is the time of the fix, `version` that of the fence; from `state` on what the
     presence and the visit were before (OUT where there was no node); `kind` is that of event_rows.py or NO_CROSSING,
-    and what follows it the event. `since_us` is what an event of time began with, `value` the speed of one of speeding.
+    and what follows it the event. `since_us` is what an event of time began with, or the end of a passage; `value`
+    the speed of one of speeding, or the direction of a passage.
 
     A change of the signal has SIGNAL for a fence, and in `pending_since_us` since when it was lost before (NO_TIME: it
     was not).

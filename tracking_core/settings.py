@@ -43,6 +43,11 @@ class EngineSettings:
     signal_lost_after_us: int = 15 * MINUTE_US
     """A device without a fix that counts for this long has lost its signal; 0: that is never told."""
 
+    cross_within_us: int = 10 * MINUTE_US
+    """Of two fixes farther apart in time than this nobody knows what lies between them ..."""
+    cross_within_m: float = 20_000.0
+    """... nor of two farther apart than this: no fence was passed through."""
+
     derive_within_us: int = 15 * MINUTE_US
     """Speed and heading are derived from the fix before only if it is not older than this."""
     heading_after_m: float = 10.0

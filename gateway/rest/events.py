@@ -30,6 +30,7 @@ Kind = Literal[
     "geofence_speeding",
     "corridor_left",
     "corridor_returned",
+    "geofence_crossed",
 ]
 
 

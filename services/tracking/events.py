@@ -1,9 +1,9 @@
 """Core events to the wire: `TrackingEvent`, and what an event means to people.
 
-Severity, the first rules: crossing a fence is INFO, in and out; a sensor that leaves its limits is a WARNING, its
-return INFO; a tag that comes or goes is NONE, for a busy portal sees thousands, and what matters of them is the
-shipment service's to say; a signal that is lost is a WARNING, its return INFO; so is
-a corridor that is left, and speeding; a dwell is INFO. An event above NONE is an alert.
+Severity, the first rules: crossing a fence, in, out and through, is INFO, and so is a dwell; a sensor that leaves its
+limits, a signal that is lost, and a corridor that is left are a WARNING, their return INFO; so is speeding; a tag that
+comes or goes is NONE, for a busy portal sees thousands, and what matters of them is the shipment service's to say.
+An event above NONE is an alert.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from drover.tracking.v1.event_pb2 import (
     CorridorReturned,
     ExcursionClosed,
     ExcursionOpened,
+    GeofenceCrossed,
     GeofenceDwelt,
     GeofenceEntered,
     GeofenceExited,
@@ -35,6 +36,7 @@ from tracking_core.events import (
     ExcursionOpening,
     FenceCrossing,
     FenceDwell,
+    FencePassage,
     FenceSpeeding,
     SignalChange,
     TagPresence,
@@ -53,6 +55,7 @@ SEVERITY_OF: Final[dict[EventKind, Severity.ValueType]] = {
     EventKind.GEOFENCE_SPEEDING: Severity.SEVERITY_WARNING,
     EventKind.CORRIDOR_LEFT: Severity.SEVERITY_WARNING,
     EventKind.CORRIDOR_RETURNED: Severity.SEVERITY_INFO,
+    EventKind.GEOFENCE_CROSSED: Severity.SEVERITY_INFO,
 }
 
 
@@ -123,6 +126,14 @@ def _details(core: CoreEvent) -> Any:
                 fence_version=core.subject_version,
                 fence_name=details.fence_name,
                 entered_at_us=details.entered_at_us,
+            )
+        case FencePassage():
+            return GeofenceCrossed(
+                fence_id=core.subject_id,
+                fence_version=core.subject_version,
+                fence_name=details.fence_name,
+                left_at_us=details.left_at_us,
+                direction=details.direction.value,  # type: ignore[arg-type]
             )
         case FenceSpeeding():
             return GeofenceSpeeding(

@@ -42,6 +42,9 @@ class TrackingSettings(Settings):
     signal_lost_after_s: float = Field(
         900.0, ge=0, description="A device without a fix that counts for this long has lost its signal; 0: never told."
     )
+    cross_within_s: float = Field(
+        600.0, gt=0, description="Between two fixes farther apart than this no fence counts as passed through."
+    )
     tag_reads: int = Field(1, ge=1, description="Reads within ten seconds that make a tag present.")
     tag_silence_s: float = Field(60.0, gt=0, description="A tag not read for this long has departed.")
     max_fence_vertices: int = Field(20_000, ge=4, description="A fence with more vertices is refused.")
@@ -63,6 +66,7 @@ class TrackingSettings(Settings):
             highest_speed_mps=self.highest_speed_mps,
             imprecise_m=self.imprecise_m,
             signal_lost_after_us=int(self.signal_lost_after_s * SECOND_US),
+            cross_within_us=int(self.cross_within_s * SECOND_US),
             tag_reads=self.tag_reads,
             tag_silence_us=int(self.tag_silence_s * SECOND_US),
         )

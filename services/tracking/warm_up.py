@@ -53,7 +53,7 @@ def warm_up() -> None:
     for size in (1, _LARGE):
         for version in (1, 2):
             for name, shape in _SHAPES.items():
-                visit = VisitRule(60 * SECOND_US, 5.0, watched=name == "corridor")
+                visit = VisitRule(60 * SECOND_US, 5.0, watched=name == "corridor", cross=True)
                 fence = FenceDefinition("warm", f"{name}-{size}", name, shape, version=version, visit=visit)
                 engine.define(PutFence(fence), _NOW_US + second * SECOND_US)
             limit = SensorLimit("warm", f"{size}", 0, 1, None, 8.0, version=version)

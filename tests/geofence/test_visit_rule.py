@@ -37,6 +37,7 @@ def test_nothing_is_watched_by_default() -> None:
         (YARD, {"dwell_s": 0.25, "speed_limit_mps": 13.9}, VisitRule(250_000, 13.9)),
         (YARD, {"speed_limit_mps": 8, "speed_tolerance_mps": 1.5}, VisitRule(None, 8.0, 1.5)),
         (ROAD, {"watched": True}, VisitRule(watched=True)),
+        (YARD, {"cross": True}, VisitRule(cross=True)),
         (YARD, {"watched": False, "dwell_s": None, "speed_limit_mps": None}, VisitRule()),
     ],
 )
@@ -59,6 +60,7 @@ def test_there_and_back(geometry: dict[str, Any], properties: dict[str, Any], ru
         ({"speed_tolerance_mps": -1}, "speed_tolerance_mps"),
         ({"watched": True}, "watched"),
         ({"watched": "yes"}, "watched"),
+        ({"cross": 1}, "cross"),
     ],
 )
 def test_what_means_nothing_is_refused(properties: dict[str, Any], where: str) -> None:

@@ -70,7 +70,7 @@ tag_reads = st.builds(
 )
 
 
-def _boxes(corners: list[tuple[int, int, int, int]]) -> MultiPolygonShape:
+def _boxes(corners: list[tuple[float, float, float, float]]) -> MultiPolygonShape:
     polygons = []
     for left, bottom, width, height in corners:
         west, south = left * STEP_DEG, bottom * STEP_DEG
@@ -82,6 +82,8 @@ def _boxes(corners: list[tuple[int, int, int, int]]) -> MultiPolygonShape:
 boxes = st.tuples(st.integers(-1, 3), st.integers(-1, 3), st.integers(1, 3), st.integers(1, 3)).map(
     lambda box: _boxes([box])
 )
+# Between two columns of the grid: who goes from one to the other passes through.
+gates = st.tuples(st.integers(-1, 3), st.integers(-1, 3)).map(lambda at: _boxes([(at[0] + 0.3, at[1] - 0.2, 0.4, 2.4)]))
 circles = st.builds(CircleShape, grid, grid, st.sampled_from([400.0, 1500.0]))
 rules = st.builds(
     CrossingRule,
@@ -97,13 +99,14 @@ visit_rules = st.builds(
     dwell_us=st.sampled_from([None, 17_370_000, 63_370_000]),
     speed_limit_mps=st.sampled_from([None, 9.7, 61.3]),
     speed_tolerance_mps=st.sampled_from([0.0, 25.1]),
+    cross=st.booleans(),
 )
 fences = st.builds(
     FenceDefinition,
     tenant=st.sampled_from(["east", "west"]),
     fence_id=st.sampled_from(["a", "b", "c"]),
     name=st.sampled_from(["Yard", "Dock"]),
-    shape=st.one_of(boxes, boxes, circles),
+    shape=st.one_of(boxes, boxes, circles, gates),
     crossing=rules,
     visit=visit_rules,
     version=st.integers(1, 4),
@@ -211,6 +214,8 @@ def _edit(random: np.random.Generator, version: int) -> Definition:
         shape: Any = _boxes([(left, bottom, int(random.integers(1, 4)), int(random.integers(1, 4)))])
         if random.random() < 0.3:
             shape = CircleShape(left * STEP_DEG, bottom * STEP_DEG, float(random.choice([400.0, 1500.0])))
+        elif random.random() < 0.3:
+            shape = _boxes([(left + 0.3, bottom - 0.2, 0.4, 2.4)])
         rule = CrossingRule(
             enter_fixes=int(random.choice([1, 1, 2])),
             exit_fixes=int(random.choice([1, 2, 3])),
@@ -221,6 +226,7 @@ def _edit(random: np.random.Generator, version: int) -> Definition:
             random.choice([None, 17_370_000, 63_370_000]),
             random.choice([None, 9.7, 61.3]),
             float(random.choice([0.0, 25.1])),
+            cross=bool(random.random() < 0.5),
         )
         fence_id = str(random.choice(["a", "b", "c"]))
         return PutFence(FenceDefinition(tenant, fence_id, "Yard", shape, rule, version, visit=visit))

@@ -34,11 +34,13 @@ from tracking_core.definitions import (
 from tracking_core.events import (
     Cause,
     CoreEvent,
+    Direction,
     EventKind,
     ExcursionClosing,
     ExcursionOpening,
     FenceCrossing,
     FenceDwell,
+    FencePassage,
     FenceSpeeding,
     SignalChange,
     Standing,
@@ -105,6 +107,40 @@ class NaiveFence:
             # Straight in degrees is not straight in the plane: many short pieces.
             points += [plane(x0 + t * (x1 - x0), y0 + t * (y1 - y0)) for t in np.linspace(0.0, 1.0, 101)]
         return float(shapely.LineString(points).distance(shapely.Point(0.0, 0.0)))
+
+    def passage(self, before: Position, after: Position) -> tuple[float, float] | None:
+        """From where to where on the leg between two positions outside the fence is met."""
+        shape = self.definition.shape
+        if isinstance(shape, MultiPolygonShape):
+            start = (before.longitude_deg, before.latitude_deg)
+            leg = shapely.LineString([start, (after.longitude_deg, after.latitude_deg)])
+            if not leg.intersects(self.area):
+                return None
+            met = shapely.get_coordinates(leg.intersection(self.area.boundary))
+            along = [shapely.Point(start).distance(shapely.Point(point)) / leg.length for point in met]
+            return min(along), max(along)
+        low, high = 0.0, 1.0
+        for _ in range(80):
+            first, second = low + (high - low) / 3, high - (high - low) / 3
+            if self.metres_outside(*_between(before, after, first)) < self.metres_outside(
+                *_between(before, after, second)
+            ):
+                high = second
+            else:
+                low = first
+        if not self.holds(*_between(before, after, low)):
+            return None
+        ends = []
+        for end in (0.0, 1.0):
+            out, inside = end, low
+            for _ in range(50):
+                middle = (out + inside) / 2
+                if self.holds(*_between(before, after, middle)):
+                    inside = middle
+                else:
+                    out = middle
+            ends.append(inside)
+        return ends[0], ends[1]
 
     def crossing(self, before: Position, after: Position) -> tuple[int, float, float]:
         """Time and place where the leg first meets the boundary; those of the later fix if it does not."""
@@ -210,7 +246,9 @@ class NaiveDevice:
             if event.kind == EventKind.SIGNAL_LOST:
                 self.state.lost = True
             else:
-                self.state.presences[event.tenant, event.subject_id].dwelt = True
+                presence = self.state.presences.get((event.tenant, event.subject_id))
+                if presence is not None:
+                    presence.dwelt = True
         self.base = self.state.copy()
         self.told, self.assumed = [], []
         for kept in self.kept:
@@ -617,6 +655,7 @@ class NaiveEngine:
         state.counted = fix
         events = self._silence(state, last, fix)
         state.lost = False
+        events += self._passages(state, before, fix)
         near = self._fences_near(state, fix)
         crossings = [event for _, fence in near for event in self._visit(state, fence, before, last, fix)]
         crossings.sort(key=lambda event: (event.kind == EventKind.GEOFENCE_ENTERED, event.subject_id))
@@ -661,6 +700,31 @@ class NaiveEngine:
         if doubt_m == 0 and rule.exit_margin_m == 0:
             return True
         return fence.metres_outside(fix.latitude_deg, fix.longitude_deg) - doubt_m > rule.exit_margin_m
+
+    def _passages(self, state: NaiveState, before: Position | None, fix: Position) -> list[CoreEvent]:
+        """Fences between two fixes outside."""
+        identity, settings = self.devices[fix.device].identity, self.settings
+        if before is None or identity is None or fix.observed_at_us - before.observed_at_us > settings.cross_within_us:
+            return []
+        places = (before.latitude_deg, before.longitude_deg, fix.latitude_deg, fix.longitude_deg)
+        if metres(*places) > settings.cross_within_m:
+            return []
+        events = []
+        for key, fence in sorted(self.fences.items()):
+            presence = state.presences.get(key)
+            near = presence is not None and (presence.inside or presence.against)
+            if key[0] != identity.tenant or not fence.definition.visit.cross or near or fence.holds(*places[2:]):
+                continue
+            met = fence.passage(before, fix)
+            if met is not None:
+                at_us, left_us = (
+                    before.observed_at_us + round(t * (fix.observed_at_us - before.observed_at_us)) for t in met
+                )
+                there = (at_us, *_between(before, fix, met[0]))
+                event = self._crossed(EventKind.GEOFENCE_CROSSED, fix.device, fence, fix, there, Cause.MOVEMENT)
+                details = FencePassage(fence.definition.name, left_us, Direction.UNSPECIFIED)
+                events.append(event._replace(details=details))
+        return events
 
     def _visit(
         self, state: NaiveState, fence: NaiveFence, before: Position | None, last: Position, fix: Position
@@ -1001,7 +1065,7 @@ def _means_the_same(first: CoreEvent, second: CoreEvent, within_us: int) -> bool
     bare = functools.partial(CoreEvent._replace, observed_at_us=0, latitude_deg=0.0, longitude_deg=0.0, assumed=False)
     if _closely(bare(first), within_us) != _closely(bare(second), within_us):
         return False
-    if not isinstance(first.details, FenceCrossing | FenceDwell):
+    if not isinstance(first.details, FenceCrossing | FenceDwell | FencePassage):
         return first.observed_at_us == second.observed_at_us
     apart_deg = max(abs(first.latitude_deg - second.latitude_deg), abs(first.longitude_deg - second.longitude_deg))
     return abs(first.observed_at_us - second.observed_at_us) <= within_us and apart_deg <= 1e-6
@@ -1013,6 +1077,8 @@ def _closely(event: CoreEvent, within_us: int) -> CoreEvent:
     if isinstance(details, FenceDwell):
         details = details._replace(entered_at_us=round(details.entered_at_us / within_us / 100))
         return event._replace(details=details, confirmed_at_us=round(event.confirmed_at_us / within_us / 100))
+    if isinstance(details, FencePassage):
+        return event._replace(details=details._replace(left_at_us=round(details.left_at_us / within_us / 100)))
     if isinstance(details, FenceSpeeding):
         return event._replace(details=details._replace(speed_mps=round(details.speed_mps, 3)))
     return event

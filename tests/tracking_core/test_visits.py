@@ -12,7 +12,16 @@ from geofence.definition import CorridorShape, CrossingRule, FenceDefinition, Mu
 from tests.tracking_core.readings import MINUTE_US, NAN, START_US, Position, columns_of
 from tracking_core.definitions import DeleteFence, DeviceIdentity, PutFence
 from tracking_core.engine import Engine
-from tracking_core.events import Cause, CoreEvent, EventKind, FenceDwell, FenceSpeeding, Standing
+from tracking_core.events import (
+    Cause,
+    CoreEvent,
+    Direction,
+    EventKind,
+    FenceDwell,
+    FencePassage,
+    FenceSpeeding,
+    Standing,
+)
 from tracking_core.settings import EngineSettings
 
 SETTINGS = EngineSettings(signal_lost_after_us=0)
@@ -236,3 +245,62 @@ def test_a_watched_corridor_is_left_and_returned_to() -> None:
     assert [e.kind for e in log.engine.define(DeleteFence("acme", "yard", 9), at(7)).events] == [
         EventKind.CORRIDOR_LEFT
     ]
+
+
+THROUGH = VisitRule(cross=True)
+
+
+def test_a_passage_between_two_fixes_outside() -> None:
+    log = Log(THROUGH)
+    assert log.drive((0, -0.01), (3, 0.02)) == [("crossed", 1.0)]
+    (event,) = log.told
+    assert event.details == FencePassage("Yard", at(2), Direction.UNSPECIFIED)
+    assert (event.confirmed_at_us, event.cause, event.assumed) == (at(3), Cause.MOVEMENT, False)
+    assert (event.latitude_deg, event.longitude_deg) == (0.005, pytest.approx(0.0, abs=1e-12))
+    # A fix inside makes it a visit, also when it comes late.
+    told = log.drive((1.5, IN), now=3)
+    assert told == [("crossed", 1.0, "withdrawn"), ("entered", 1.0)]
+    assert log.drive((4, 0.02)) == [("exited", 2.0)]
+
+
+def test_an_entry_that_was_not_confirmed_is_no_passage() -> None:
+    assert Log(THROUGH, enter_fixes=2).drive((0, -0.01), (1.5, IN), (3, 0.02)) == []
+    assert Log(THROUGH).drive((0, -0.01), (1.5, IN), (3, 0.02), (4, -0.01)) == [("entered", 1.0), ("exited", 2.0)]
+
+
+@pytest.mark.parametrize(
+    ("visit", "fixes", "told"),
+    [
+        (VisitRule(), [(0, -0.01), (3, 0.02)], 0),
+        (THROUGH, [(0, -0.01), (10, 0.02)], 1),
+        # Too long a time, and too long a way, to know what lies between.
+        (THROUGH, [(0, -0.01), (10.1, 0.02)], 0),
+        (THROUGH, [(0, -0.08), (3, 0.09)], 1),
+        (THROUGH, [(0, -0.1), (3, 0.1)], 0),
+        # Past a corner is not through.
+        (THROUGH, [(0, -0.01), (3, -0.001)], 0),
+    ],
+)
+def test_what_is_a_passage(visit: VisitRule, fixes: list[tuple[float, float]], told: int) -> None:
+    assert len(Log(visit).drive(*fixes)) == told
+
+
+@pytest.mark.parametrize(
+    ("direction", "where"), [(Direction.FORWARD, (-0.01, 0.02)), (Direction.BACKWARD, (0.02, -0.01))]
+)
+def test_across_a_line_it_has_a_direction(direction: Direction, where: tuple[float, float]) -> None:
+    gate = CorridorShape(np.array([(0.005, 0.0), (0.005, 0.01)]), 20.0)
+    log = Log(THROUGH, shape=gate)
+    assert len(log.drive((0, where[0]), (3, where[1]))) == 1
+    assert log.told[0].details.direction == direction  # type: ignore[union-attr]
+    log.restart()
+    assert log.drive((2, 0.0051), now=3)[0][-1] == "withdrawn"
+
+
+def test_passages_of_more_fences_than_there_is_room_for() -> None:
+    log = Log(THROUGH)
+    for number in range(700):
+        fence = dataclasses.replace(log.fence, fence_id=str(number), version=1)
+        log.engine.define(PutFence(fence), START_US)
+    assert len(log.drive((0, -0.01), (3, 0.02))) == 701
+    assert {event.subject_id for event in log.told} == {"yard", *map(str, range(700))}

@@ -127,6 +127,7 @@ export function describe(event: TrackingEvent): string {
     case "tag_departed": return `lost tag ${tag(details)}`;
     case "geofence_dwelt": return `stayed at ${fence}`;
     case "geofence_speeding": return `too fast in ${fence}: ${kmh(details.speed_mps)} where ${kmh(details.limit_mps)} is the limit`;
+    case "geofence_crossed": return `passed through ${fence}`;
     case "corridor_left": return `strayed from ${fence}`;
     case "corridor_returned": return `back on ${fence}`;
     case "signal_lost": return "signal lost";

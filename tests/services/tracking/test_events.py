@@ -11,12 +11,14 @@ from tests.services.tracking.build import T0
 from tracking_core.events import (
     Cause,
     CoreEvent,
+    Direction,
     EventDetails,
     EventKind,
     ExcursionClosing,
     ExcursionOpening,
     FenceCrossing,
     FenceDwell,
+    FencePassage,
     FenceSpeeding,
     SignalChange,
     Standing,
@@ -34,6 +36,7 @@ DETAILS: dict[EventKind, EventDetails] = {
     EventKind.SIGNAL_RESTORED: SignalChange(T0 - 7),
     EventKind.GEOFENCE_DWELT: FenceDwell("Port", T0 - 9),
     EventKind.GEOFENCE_SPEEDING: FenceSpeeding("Port", 14.5, 13.5),
+    EventKind.GEOFENCE_CROSSED: FencePassage("Port", T0 + 3, Direction.BACKWARD),
     EventKind.CORRIDOR_LEFT: FenceCrossing("Road"),
     EventKind.CORRIDOR_RETURNED: FenceCrossing("Road"),
 }
@@ -60,7 +63,7 @@ def test_every_kind_becomes_its_field_of_the_oneof(kind: EventKind):
         assert getattr(detail, name) == value
     if not isinstance(DETAILS[kind], TagPresence | SignalChange):
         assert getattr(detail, "limit_id" if kind.value.startswith("excursion") else "fence_id") == "subject"
-    if isinstance(DETAILS[kind], FenceCrossing | FenceDwell | FenceSpeeding):
+    if isinstance(DETAILS[kind], FenceCrossing | FenceDwell | FenceSpeeding | FencePassage):
         assert detail.fence_version == 4
 
 
@@ -101,6 +104,9 @@ def test_numbers_and_names_are_those_of_the_protos():
     assert {standing.name: standing.value for standing in Standing} == {
         name.removeprefix("STANDING_"): number for name, number in event_pb2.Standing.items()
     }
+    assert {f"CROSSING_DIRECTION_{direction.name}": direction.value for direction in Direction} == dict(
+        event_pb2.CrossingDirection.items()
+    )
     oneof = event_pb2.TrackingEvent.DESCRIPTOR.oneofs_by_name["kind"]
     assert {kind.value for kind in EventKind} == {field.name for field in oneof.fields}
 
