@@ -7,8 +7,9 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
+from drover.geofence.v1.fence_pb2 import Fence
 from geofence.transitions import IN, OUT, PENDING_IN, PENDING_OUT, SAYS_NOTHING, SPEAKS_IN
-from services.tracking.explanations.explanation import Accord, Explanation
+from services.tracking.explanations.explanation import Accord, Explanation, is_exit
 from services.tracking.explanations.wording import NAMED, listed, minutes, place, utc
 from services.tracking.explanations.words import SIDES, Words
 from tracking_core.explaining import EditStep, FixStep, Reason
@@ -30,6 +31,7 @@ def answer(explained: Explanation) -> list[str]:
         _headline(explained),
         *(words.event(each) for each in explained.events),
         *_why_not(explained, words, fixes),
+        *_no_dwell(explained, words),
         *_pending(explained, words),
         *_silence(explained, words, fixes),
         *(words.edit(step) for step in explained.steps if isinstance(step, EditStep) and step.event is None),
@@ -89,6 +91,39 @@ def _why_not(explained: Explanation, words: Words, fixes: Sequence[FixStep]) -> 
     if not said and all(step.speaks == SPEAKS_IN and step.before.state == IN for step in counted):
         count = "the one fix that counts" if len(counted) == 1 else f"all {len(counted)} fixes that count"
         said.append(f"It stayed inside: {count} {'speaks' if len(counted) == 1 else 'speak'} for in.")
+    return said
+
+
+def _no_dwell(explained: Explanation, words: Words) -> list[str]:
+    """Visits of a fence that asks for a dwell, which were not long enough, or are not yet."""
+    asked = {
+        each.version: visit.dwell_us
+        for each in explained.versions
+        if not each.deleted and (visit := Fence.FromString(each.body).visit).HasField("dwell_us")
+    }
+    said = []
+    entered: tuple[int, int] | None = None
+    for step in explained.steps:
+        if isinstance(step, FixStep) and step.first and step.after.state == IN:
+            entered = step.fix.observed_at_us, step.version
+        if step.event is None:
+            continue
+        if not is_exit(step.event.kind):
+            entered = step.event.observed_at_us, step.event.version
+        elif entered is not None:
+            lasted_us = step.event.observed_at_us - entered[0]
+            dwell_us = asked.get(entered[1], 0)
+            if lasted_us < dwell_us:
+                said.append(
+                    f"No dwell: from {words.time(entered[0])} to {words.time(step.event.observed_at_us)} it was inside "
+                    f"for {minutes(lasted_us)}, and {minutes(dwell_us)} are asked for."
+                )
+            entered = None
+    if entered is not None and entered[1] in asked:
+        due_us = entered[0] + asked[entered[1]]
+        heard_us = max(step.fix.observed_at_us for step in explained.steps if isinstance(step, FixStep))
+        if due_us > heard_us and not explained.steps_after:
+            said.append(f"It has not dwelt yet: it will have at {words.time(due_us)}, if it does not leave before.")
     return said
 
 

@@ -35,7 +35,9 @@ def place(distance_m: float) -> str:
 
 
 def minutes(duration_us: int) -> str:
-    """`12 minutes`, `3 hours`."""
+    """`45 seconds`, `12 minutes`, `3 hours`."""
+    if duration_us < 2 * MINUTE_US:
+        return f"{duration_us // SECOND_US} seconds"
     whole = round(duration_us / MINUTE_US)
     return f"{whole} minutes" if whole < 120 else f"{whole // 60} hours"
 

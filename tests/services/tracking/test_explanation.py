@@ -13,7 +13,7 @@ import pytest
 from drover.tracking.v1 import explanation_pb2
 from drover.tracking.v1.event_pb2 import Standing, TrackingEvent
 from geofence import wire
-from geofence.definition import CircleShape, CrossingRule, FenceDefinition
+from geofence.definition import CircleShape, CrossingRule, FenceDefinition, VisitRule
 from services.tracking.events import to_proto
 from services.tracking.explanations import explanation, wording
 from services.tracking.explanations import wire as explanation_wire
@@ -48,6 +48,7 @@ class Story:
     """
 
     rule: dict[str, Any] = dataclasses.field(default_factory=dict)
+    fence: dict[str, Any] = dataclasses.field(default_factory=dict)
     fixes: list[StoredFix] = dataclasses.field(default_factory=list)
     versions: list[FenceVersion] = dataclasses.field(default_factory=list)
     events: list[TrackingEvent] = dataclasses.field(default_factory=list)
@@ -63,7 +64,9 @@ class Story:
         body = b""
         if radius_m is not None:
             shape = CircleShape(11.0, 48.0, radius_m)
-            fence = FenceDefinition("acme", "port", "Port", shape, CrossingRule(**{**self.rule, **rule}), version)
+            fence = FenceDefinition(
+                "acme", "port", "Port", shape, CrossingRule(**{**self.rule, **rule}), version, **self.fence
+            )
             change, body = PutFence(fence), wire.to_proto(fence).SerializeToString()
         self.versions.append(FenceVersion(version, clock(at), radius_m is None, body))
         self.events += map(to_proto, self.engine.define(change, clock(at)).events)
@@ -371,6 +374,23 @@ def test_what_is_told_of_a_visit_is_shown_beside() -> None:
     said = Story().fixes_at([500, 500]).said("10:05", events=[dwelt, fast])
     assert "10:05:00 dwelt, being inside since 10:01:39." in said
     assert "10:03:00 speeding, at 22.2 m/s where 13.9 are allowed." in said
+
+
+def test_why_it_did_not_dwell() -> None:
+    dwells = {"visit": VisitRule(dwell_us=5 * 60 * SECOND)}
+    left = Story(fence=dwells).fixes_at([200, 0, 0, 300, 300])
+    assert [event.WhichOneof("kind") for event in left.events] == ["geofence_entered", "geofence_exited"]
+    assert (
+        "No dwell: from 10:00:29 to 10:02:20 it was inside for 110 seconds, and 5 minutes are asked for." in left.said()
+    )
+    stays = Story(fence=dwells).fixes_at([200, 0, 0, 0])
+    assert "It has not dwelt yet: it will have at 10:05:29, if it does not leave before." in stays.said()
+    longer = stays.fix("10:06", 0)
+    assert [event.WhichOneof("kind") for event in longer.events] == ["geofence_entered", "geofence_dwelt"]
+    assert longer.said()[2] == "10:05:29 dwelt, being inside since 10:00:29."
+    assert not any("dwelt yet" in said for said in longer.said())
+    gone = longer.fix("10:07", 300).fix("10:08", 300)
+    assert not any("No dwell" in said for said in gone.said())
 
 
 def test_why_told_and_found_differ() -> None:
