@@ -77,12 +77,19 @@ class DefinitionStage:
         state = self._state
         state.count_edit(fence.tenant)
         old = state.fences.slot_of(fence.tenant, fence.fence_id)
-        unmoved = old is not None and same_shape(state.fences.definition(old).shape, fence.shape)
+        known = None if old is None else state.fences.definition(old)
+        unmoved = known is not None and same_shape(known.shape, fence.shape)
+        # Most fences have no dwell: a look at every device is saved.
+        timed = fence.visit.dwell_us is not None or (known is not None and known.visit.dwell_us is not None)
         slot = state.fences.put(fence)
         devices = state.devices.columns
-        if unmoved:
+        if not unmoved:
+            self._restate(slot)
+        if timed:
             geofencing.time_visits(slot, devices, state.fences.compiled, state.presences.columns)
-            return
+
+    def _restate(self, slot: int) -> None:
+        state, devices = self._state, self._state.devices.columns
         self._run(
             lambda start: geofencing.restate_fence(
                 slot, start, devices, state.fences.compiled, state.presences.columns, self._events.rows
@@ -90,7 +97,6 @@ class DefinitionStage:
             len(devices.tenant),
             state.presences.make_room,
         )
-        geofencing.time_visits(slot, devices, state.fences.compiled, state.presences.columns)
 
     def _delete_fence(self, tenant: str, fence_id: str) -> list[CoreEvent]:
         state = self._state

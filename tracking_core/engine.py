@@ -22,7 +22,7 @@ from tracking_core.columns import (
     TagColumns,
 )
 from tracking_core.definition_stage import DefinitionStage
-from tracking_core.definitions import Definition, DeviceIdentity
+from tracking_core.definitions import Definition, DeviceIdentity, PutFence
 from tracking_core.device_table import NEVER
 from tracking_core.door import let_in
 from tracking_core.engine_state import EngineState
@@ -97,7 +97,8 @@ class Engine:
         """
         due = self._fire_timers(self._advance(now_us))
         stated = self._definitions.obey(change)
-        self._find_first_due()
+        if isinstance(change, PutFence) and change.fence.visit.dwell_us is not None:
+            self._find_first_due()
         return _only_events(due + stated)
 
     def step(self, readings: Readings, now_us: int) -> StepResult:

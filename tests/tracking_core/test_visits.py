@@ -191,6 +191,7 @@ def test_an_edit_of_the_shape_begins_and_ends_visits() -> None:
     assert log.engine.next_wakeup_us() is None
     assert log.put(shape=SQUARE) == [("entered", 3.0)]
     log.engine.define(DeleteFence("acme", "yard", 9), at(4))
+    assert log.tick(30) == []
     assert log.engine.next_wakeup_us() is None
 
 
