@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from geofence.kernel import scalar_kernel
+from geofence.kernel import inlined_kernel
 from tracking_core.columns import I64
 from tracking_core.device_table import NEVER, DeviceColumns
 from tracking_core.fix_quality import last_judged_us
 from tracking_core.journal import JournalColumns, forget_changes
 
 
-@scalar_kernel
+@inlined_kernel
 def settle_edits(row: int, devices: DeviceColumns, journal: JournalColumns, edits: I64) -> None:
     """After an edit of its tenant's fences a device goes on from where it is: what was told before stays told, what was
     assumed too.

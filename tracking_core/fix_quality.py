@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from geofence.geodesy import distance_m
-from geofence.kernel import scalar_kernel
+from geofence.kernel import inlined_kernel, scalar_kernel
 from tracking_core.columns import NO_TIME, PositionColumns
 from tracking_core.content_hash import SEED, mix_integer, mix_number
 from tracking_core.device_table import DeviceColumns
@@ -185,13 +185,13 @@ def judge_fix(
     return _OK
 
 
-@scalar_kernel
+@inlined_kernel
 def last_judged_us(devices: DeviceColumns, row: int) -> int:
     """The time of the newest fix that was counted or suspected; NO_TIME if there is none."""
     return int(max(devices.counted_at_us[row], devices.suspect_at_us[row]))
 
 
-@scalar_kernel
+@inlined_kernel
 def counted_fix(row: int, devices: DeviceColumns) -> Neighbour:
     """The newest counted fix of a device."""
     return Neighbour(int(devices.counted_at_us[row]), devices.latitude_deg[row], devices.longitude_deg[row])

@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from geofence.kernel import scalar_kernel
+from geofence.kernel import inlined_kernel, scalar_kernel
 from geofence.transitions import Presence
 from tracking_core.columns import F64, I8, I32, I64, NO_TIME, U8
 from tracking_core.device_table import NOTHING, DeviceColumns
@@ -137,7 +137,7 @@ def note_change(
     return node
 
 
-@scalar_kernel
+@inlined_kernel
 def newest_change_us(journal: JournalColumns, row: int, devices: DeviceColumns) -> int:
     """The time of the newest change of a device; NO_TIME if none is remembered."""
     node = devices.first_change[row]

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from geofence.compiled import CROSS, CompiledFences
 from geofence.geodesy import distance_m, wrap_degrees
-from geofence.kernel import scalar_kernel
+from geofence.kernel import inlined_kernel, scalar_kernel
 from geofence.passing import find_on_leg, passing_direction, passing_fractions
 from geofence.transitions import OUTSIDE, Crossing, Fix
 from tracking_core.columns import I32, I64, NO_TIME
@@ -34,7 +34,7 @@ def passage_rules(settings: EngineSettings) -> PassageRules:
     return PassageRules(settings.cross_within_us, float(settings.cross_within_m))
 
 
-@scalar_kernel
+@inlined_kernel
 def find_passages(
     tenant: int,
     last: Neighbour,

@@ -6,7 +6,7 @@ fix shows, or by the log's clock before it comes (timers.py).
 
 from __future__ import annotations
 
-from geofence.kernel import scalar_kernel
+from geofence.kernel import inlined_kernel, scalar_kernel
 from geofence.transitions import OUTSIDE, Crossing
 from tracking_core.columns import NO_TIME
 from tracking_core.device_table import NEVER, DeviceColumns
@@ -59,7 +59,7 @@ def lose_signal(
     return node
 
 
-@scalar_kernel
+@inlined_kernel
 def end_silence(
     row: int,
     before: Neighbour,
