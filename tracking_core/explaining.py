@@ -278,7 +278,7 @@ class _Fold:
         self._counted = start.counted
         self._quality = quality
         self._jumped = False
-        self._outside = False
+        self._outside = start.counted is not None and obeyed.distance_m(start.counted) > 0.0
         self._leg: tuple[int, int] | None = None
 
     def take(self, fix: StoredFix, *, arrived_late: bool) -> None:
@@ -370,6 +370,7 @@ class _Fold:
         distance_m = math.nan
         if fix is not None:
             distance_m = obeyed.distance_m(fix)
+        self._outside = distance_m > 0.0
         if edit.fence is None:
             self._presence = OUTSIDE if fix is not None else NEVER_SEEN
             if known.state in (IN, PENDING_OUT):

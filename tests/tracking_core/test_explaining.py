@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geofence.definition import CircleShape, CorridorShape, CrossingRule, FenceDefinition, VisitRule
-from geofence.transitions import IN, OUT, PENDING_OUT, SAYS_NOTHING, SPEAKS_IN, SPEAKS_OUT
+from geofence.transitions import IN, OUT, OUTSIDE, PENDING_OUT, SAYS_NOTHING, SPEAKS_IN, SPEAKS_OUT
 from tests.tracking_core.fleets import IDENTITIES, boxes, circles, rules
 from tests.tracking_core.readings import NAN, SECOND_US, START_US, Position
 from tests.tracking_core.test_late_data import KEPT, WIDE, Told, drives, in_order
@@ -254,3 +254,6 @@ def test_a_corridor_that_is_watched_is_left_and_returned_to() -> None:
 def test_a_way_through_between_two_fixes_outside() -> None:
     steps = follow([fix(0, -500), fix(60, 500), fix(120, 900), fix(180, 0), fix(240, 900)], fence(exit_fixes=1))
     assert [step.passed_through for step in steps if isinstance(step, FixStep)] == [False, True, False, False, False]
+    (begun,) = follow([fix(60, 500)], fence(), start=Start(OUTSIDE, fix(0, -500)))
+    assert isinstance(begun, FixStep)
+    assert begun.passed_through
