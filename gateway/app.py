@@ -14,7 +14,18 @@ from gateway.live.hub import Hub
 from gateway.live.socket import LiveEndpoint
 from gateway.request_body import RequestBody
 from gateway.request_metrics import RequestMetrics
-from gateway.rest import commands, dead_letters, devices, events, explanations, geofences, positions, session, shipments
+from gateway.rest import (
+    commands,
+    dead_letters,
+    devices,
+    events,
+    explanations,
+    geofences,
+    journeys,
+    positions,
+    session,
+    shipments,
+)
 from gateway.security_headers import SecurityHeaders
 from gateway.settings import GatewaySettings
 from gateway.upstream import Upstream
@@ -35,7 +46,10 @@ def create_app(
     app.state.settings = settings
     app.state.issuer = keys.issuer
     app.state.upstream = upstream
-    for room in (devices, commands, positions, geofences, shipments, events, explanations, dead_letters, session):
+    rooms = (
+        devices, commands, positions, journeys, geofences, shipments, events, explanations, dead_letters, session
+    )  # fmt: skip
+    for room in rooms:
         app.include_router(room.router)
     app.add_api_websocket_route("/v1/live", LiveEndpoint(settings, keys.verifier, hub, upstream).serve)
     app.router.routes.extend(probe.routes(checks))

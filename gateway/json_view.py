@@ -35,7 +35,9 @@ _TIMES: Final = {
     name: name.removesuffix("_us") + "_at"
     for name in ("planned_arrival_us", "based_on_us", "p10_us", "p50_us", "p90_us")
 } | {"at_us": "at", "from_us": "from", "until_us": "until"}
-DURATIONS: Final = frozenset({"service_time_us", "minimum_duration_us", "confirm_after_us", "window_us", "dwell_us"})
+DURATIONS: Final = frozenset(
+    {"service_time_us", "minimum_duration_us", "duration_us", "confirm_after_us", "window_us", "dwell_us"}
+)
 
 encode: Final = msgspec.json.Encoder().encode
 

@@ -40,6 +40,8 @@ def is_timed(kind: int) -> bool:
 @scalar_kernel
 def confirmed_us(journal: JournalColumns, node: int) -> int:
     """When the event of a change was confirmed."""
+    if journal.confirmed_at_us[node] != 0:
+        return int(journal.confirmed_at_us[node])
     return int(journal.observed_at_us[node] if is_timed(journal.kind[node]) else journal.at_us[node])
 
 
@@ -60,6 +62,10 @@ def tell(
     events.opened_at_us[at] = journal.since_us[node]
     events.value[at] = journal.value[node]
     events.assumed[at] = journal.assumed[node]
+    events.timed[at] = journal.confirmed_at_us[node] != 0
+    events.reference[at] = journal.fastest_mps[node]
+    events.began_latitude_deg[at] = journal.crossed_latitude_deg[node]
+    events.began_longitude_deg[at] = journal.crossed_longitude_deg[node]
 
 
 @scalar_kernel
@@ -165,6 +171,7 @@ def keep_told(journal: JournalColumns, row: int, from_us: int, taken_back: int, 
                     and confirmed_us(journal, node) == confirmed_us(journal, old)
                     and journal.since_us[node] == journal.since_us[old]
                     and journal.value[node] == journal.value[old]
+                    and journal.fastest_mps[node] == journal.fastest_mps[old]
                     and journal.latitude_deg[node] == journal.latitude_deg[old]
                     and journal.longitude_deg[node] == journal.longitude_deg[old]
                 ):
@@ -182,6 +189,7 @@ def amend(
     from_us: int,
     taken_back: int,
     within_us: int,
+    late: bool,  # noqa: FBT001 - kernels know no keywords
     devices: DeviceColumns,
     events: EventRows,
 ) -> None:
@@ -202,9 +210,12 @@ def amend(
                         nearest_us = apart_us
                 node = journal.following[node]
             if nearest != NOTHING:
+                assumed = journal.assumed[nearest]
                 take_over(journal, nearest, old)
+                journal.assumed[nearest] = assumed
                 journal.revision[nearest] += 1
-                tell(journal, nearest, row, reading, AMENDED, journal.observed_at_us[old], events)
+                correction = AMENDED if late else TOLD_AGAIN
+                tell(journal, nearest, row, reading, correction, journal.observed_at_us[old], events)
         old = journal.following[old]
 
 
@@ -225,8 +236,8 @@ def tell_corrections(
     """
     keep_told(journal, row, from_us, taken_back, devices)
     # Those of the same time first: nobody should read that it moved to where another one was withdrawn.
-    amend(journal, row, reading, from_us, taken_back, 0, devices, events)
-    amend(journal, row, reading, from_us, taken_back, _FARTHEST_US, devices, events)
+    amend(journal, row, reading, from_us, taken_back, 0, late, devices, events)
+    amend(journal, row, reading, from_us, taken_back, _FARTHEST_US, late, devices, events)
     old = taken_back
     while old != NOTHING:
         following = journal.following[old]

@@ -15,6 +15,7 @@ from geofence.kernel import scalar_kernel
 from tracking_core.columns import F32, F64, I32, I64, NO_TIME, U32
 from tracking_core.definitions import DeviceIdentity
 from tracking_core.growth import longer_columns, next_size
+from tracking_core.journey_records import JOURNEY, more_journeys, no_journeys
 from tracking_core.memory import empty_memory, more_memory
 from tracking_core.settings import EngineSettings
 from tracking_core.timeline import BASE, KEPT_FIX, Timeline, empty_records, more_records
@@ -129,8 +130,13 @@ class DeviceTable:
         """How many rows may hold anything."""
         self.columns = DeviceColumns(*(np.empty(0, dtype) for dtype, _ in _LAYOUT))
         self.timeline = Timeline(
-            empty_memory(0, settings.kept_fixes), empty_records(KEPT_FIX, 0), empty_records(BASE, 0)
+            empty_memory(0, settings.kept_fixes),
+            empty_records(KEPT_FIX, 0),
+            empty_records(BASE, 0),
+            empty_records(JOURNEY, 0),
+            empty_records(JOURNEY, 0),
         )
+        self.journeys = no_journeys()
         self.quarantine = empty_memory(0, settings.kept_quarantined)
         self.tenants: list[str] = []
         self.device_ids: list[str] = []
@@ -163,12 +169,16 @@ class DeviceTable:
         size = next_size(held, rows)
         fills = [fill for _, fill in _LAYOUT]
         self.columns = DeviceColumns(*longer_columns(self.columns, size, fills))
-        kept = size * self._settings.kept_fixes if self._settings.repairs_late else 0
+        bases = size if self._settings.repairs_late else 0
+        journeys = size if self._settings.follows_journeys else 0
         self.timeline = Timeline(
             more_memory(self.timeline.ring, size, self._settings.kept_fixes),
-            more_records(self.timeline.kept, kept),
-            more_records(self.timeline.base, size if self._settings.repairs_late else 0),
+            more_records(self.timeline.kept, bases * self._settings.kept_fixes),
+            more_records(self.timeline.base, bases),
+            more_records(self.timeline.journeys, min(bases, journeys) * self._settings.kept_fixes),
+            more_records(self.timeline.base_journeys, min(bases, journeys)),
         )
+        self.journeys = more_journeys(self.journeys, journeys)
         self.quarantine = more_memory(self.quarantine, size, self._settings.kept_quarantined)
 
     def announce(self, devices: Sequence[DeviceIdentity], tenant_number: Callable[[str], int]) -> None:

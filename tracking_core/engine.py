@@ -33,6 +33,8 @@ from tracking_core.events import Cause, CoreEvent
 from tracking_core.fix_folding import FoldingRules, fold_fixes, no_progress, settle
 from tracking_core.fix_quality import quality_rules
 from tracking_core.folded_fixes import ChangeBuffer, FoldedFixes, empty_folded
+from tracking_core.journey_table import latest_journeys
+from tracking_core.journeys import journey_rules
 from tracking_core.live_frame import LiveColumns, empty_live, last_live
 from tracking_core.motion import motion_rules, newest_fixes
 from tracking_core.passages import passage_rules
@@ -45,7 +47,7 @@ from tracking_core.snapshot import pack_state, unpack_state
 from tracking_core.stages import run_stage
 from tracking_core.step_result import LatestColumns, StepResult, VerdictChangeColumns, no_verdict_changes
 from tracking_core.tag_presence import expire_tags, read_tags
-from tracking_core.timers import find_first_due, fire_timers
+from tracking_core.timers import find_first_due, fire_timers, timer_rules
 
 
 class Engine:
@@ -58,7 +60,11 @@ class Engine:
     def __init__(self, settings: EngineSettings) -> None:
         self.settings = settings
         self._folding_rules = FoldingRules(
-            quality_rules(settings), motion_rules(settings), settings.signal_lost_after_us, passage_rules(settings)
+            quality_rules(settings),
+            motion_rules(settings),
+            journey_rules(settings),
+            timer_rules(settings),
+            passage_rules(settings),
         )
         self._route_rules = route_rules(settings)
         self._sample_rules = sample_rules(settings)
@@ -158,6 +164,7 @@ class Engine:
             columns.speed_mps[rows],
             columns.heading_deg[rows],
             columns.accuracy_m[rows],
+            *latest_journeys(devices.journeys, rows, columns.latitude_deg, columns.longitude_deg),
         )
 
     def inside(self, device: int) -> list[str]:
@@ -192,6 +199,7 @@ class Engine:
             devices.timeline,
             state.presences.columns,
             state.journal.columns,
+            devices.journeys,
             state.edits,
         )
         # As it will be known when it is restored.
@@ -200,8 +208,8 @@ class Engine:
 
     def _find_first_due(self) -> None:
         state = self._state
-        lost_after_us = self.settings.signal_lost_after_us
-        find_first_due(state.devices.rows, state.devices.columns, lost_after_us, state.first_due_us)
+        devices, rules = state.devices, self._folding_rules.timers
+        find_first_due(devices.rows, devices.columns, devices.journeys, rules, state.first_due_us)
 
     def _advance(self, now_us: int) -> int:
         self._state.clock_us = max(self._state.clock_us, now_us)
@@ -219,9 +227,10 @@ class Engine:
                 state.devices.columns,
                 state.fences.compiled,
                 state.presences.columns,
+                state.devices.journeys,
                 state.journal.columns,
                 state.edits,
-                self.settings.signal_lost_after_us,
+                self._folding_rules.timers,
                 state.first_due_us,
                 self._events.rows,
             )
@@ -261,6 +270,7 @@ class Engine:
                 state.devices.columns,
                 state.devices.timeline,
                 state.devices.quarantine,
+                state.devices.journeys,
                 state.fences.compiled,
                 state.presences.columns,
                 state.journal.columns,

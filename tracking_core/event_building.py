@@ -23,10 +23,14 @@ from tracking_core.event_rows import (
     SIGNAL_LOST,
     SIGNAL_RESTORED,
     SPEEDING,
+    STOP_BEGAN,
+    STOP_ENDED,
     TAG_ARRIVED,
     TAG_DEPARTED,
     TOLD_AGAIN,
     TOLD_LATE,
+    TRIP_ENDED,
+    TRIP_STARTED,
     WITHDRAWN,
     EventRows,
 )
@@ -44,7 +48,11 @@ from tracking_core.events import (
     FenceSpeeding,
     SignalChange,
     Standing,
+    StopBeginning,
+    StopEnding,
     TagPresence,
+    TripEnd,
+    TripStart,
 )
 from tracking_core.sensor_table import SensorTable
 from tracking_core.tag_table import TagTable
@@ -63,6 +71,10 @@ _KINDS = {
     CORRIDOR_LEFT: EventKind.CORRIDOR_LEFT,
     CORRIDOR_RETURNED: EventKind.CORRIDOR_RETURNED,
     CROSSED: EventKind.GEOFENCE_CROSSED,
+    STOP_BEGAN: EventKind.STOP_BEGAN,
+    STOP_ENDED: EventKind.STOP_ENDED,
+    TRIP_STARTED: EventKind.TRIP_STARTED,
+    TRIP_ENDED: EventKind.TRIP_ENDED,
 }
 
 _TURN = {
@@ -72,6 +84,10 @@ _TURN = {
             SIGNAL_LOST,
             DWELT,
             SIGNAL_RESTORED,
+            STOP_BEGAN,
+            TRIP_ENDED,
+            STOP_ENDED,
+            TRIP_STARTED,
             EXITED,
             CORRIDOR_LEFT,
             CROSSED,
@@ -89,7 +105,8 @@ _TURN = {
 
 _TIMED = frozenset({SIGNAL_LOST, DWELT})
 """Brought about by time, whatever shows it."""
-_CORRECTABLE = frozenset(
+_JOURNEYS = frozenset({STOP_BEGAN, STOP_ENDED, TRIP_STARTED, TRIP_ENDED})
+_CORRECTABLE = _JOURNEYS | frozenset(
     {SIGNAL_LOST, SIGNAL_RESTORED, EXITED, ENTERED, DWELT, SPEEDING, CORRIDOR_LEFT, CORRIDOR_RETURNED, CROSSED}
 )
 """Kinds that rest on fixes, and so are corrected when one arrives late."""
@@ -123,6 +140,9 @@ class _Row(NamedTuple):
     revision: int
     told_at_us: int
     assumed: int
+    timed: int
+    began_latitude_deg: float
+    began_longitude_deg: float
 
 
 class _Subject(NamedTuple):
@@ -170,7 +190,7 @@ class EventBuilding:
                 subject.version,
                 row.observed_at_us,
                 row.confirmed_at_us,
-                Cause.TIMER if silence or row.kind in _TIMED else cause,
+                Cause.TIMER if silence or row.kind in _TIMED or (row.kind in _JOURNEYS and row.timed) else cause,
                 0,
                 silence or (row.kind in _CORRECTABLE and row.assumed == 1),
                 _known(row.latitude_deg),
@@ -209,6 +229,19 @@ class EventBuilding:
     def _signal(self, row: _Row) -> _Subject:
         return _Subject("", 0, 0, SignalChange(row.opened_at_us))
 
+    def _stop(self, _row: _Row) -> _Subject:
+        return _Subject("", 0, 0, StopBeginning())
+
+    def _stop_end(self, row: _Row) -> _Subject:
+        return _Subject("", 0, 0, StopEnding(row.opened_at_us))
+
+    def _departure(self, _row: _Row) -> _Subject:
+        return _Subject("", 0, 0, TripStart())
+
+    def _arrival(self, row: _Row) -> _Subject:
+        began = row.opened_at_us, round(row.began_latitude_deg, 7), round(row.began_longitude_deg, 7)
+        return _Subject("", 0, 0, TripEnd(*began, row.value, row.reference, row.timed == 1))
+
     def _opening(self, row: _Row) -> _Subject:
         limit = self._sensors.definitions[row.subject]
         probe = int(self._sensors.series.probe[row.series])
@@ -240,6 +273,10 @@ _SUBJECTS: dict[int, Callable[[EventBuilding, _Row], _Subject]] = {
     CORRIDOR_LEFT: EventBuilding._crossing,  # noqa: SLF001
     CORRIDOR_RETURNED: EventBuilding._crossing,  # noqa: SLF001
     CROSSED: EventBuilding._passage,  # noqa: SLF001
+    STOP_BEGAN: EventBuilding._stop,  # noqa: SLF001
+    STOP_ENDED: EventBuilding._stop_end,  # noqa: SLF001
+    TRIP_STARTED: EventBuilding._departure,  # noqa: SLF001
+    TRIP_ENDED: EventBuilding._arrival,  # noqa: SLF001
 }
 
 

@@ -22,12 +22,16 @@ SPEEDING: Final = 9
 CORRIDOR_LEFT: Final = 10
 CORRIDOR_RETURNED: Final = 11
 CROSSED: Final = 12
+STOP_BEGAN: Final = 20
+STOP_ENDED: Final = 21
+TRIP_STARTED: Final = 22
+TRIP_ENDED: Final = 23
 
 FIRST_TOLD: Final = 0
 TOLD_LATE: Final = 1
 """First told because a fix arrived late."""
 TOLD_AGAIN: Final = 2
-"""Withdrawn before, and true again by a fix that came in order."""
+"""Withdrawn before and true again, or put right, by a fix that came in order."""
 AMENDED: Final = 3
 WITHDRAWN: Final = 4
 
@@ -51,7 +55,8 @@ class EventRows(NamedTuple):
     longitude_deg: F64
     value: F64
     reference: F64
-    """The bound of an opened excursion, the worst value of a closed one."""
+    """The bound of an opened excursion, the worst value of a closed one. Of a trip `value` is its length, and this the
+    highest speed on it."""
     opened_at_us: I64
     antenna: I64
     correction: U8
@@ -63,6 +68,11 @@ class EventRows(NamedTuple):
     """What `observed_at_us` was in the revision before."""
     assumed: U8
     """1 where a timer was due and no fix from then on had been seen."""
+    timed: U8
+    """1 where silence ended a trip, whatever showed it."""
+    began_latitude_deg: F64
+    """Where a trip that ended began."""
+    began_longitude_deg: F64
 
 
 _DTYPES: Final = (
@@ -85,6 +95,9 @@ _DTYPES: Final = (
     "i4",
     "i8",
     "u1",
+    "u1",
+    "f8",
+    "f8",
 )
 
 

@@ -24,6 +24,10 @@ class EventKind(enum.StrEnum):
     CORRIDOR_LEFT = "corridor_left"
     CORRIDOR_RETURNED = "corridor_returned"
     GEOFENCE_CROSSED = "geofence_crossed"
+    STOP_BEGAN = "stop_began"
+    STOP_ENDED = "stop_ended"
+    TRIP_STARTED = "trip_started"
+    TRIP_ENDED = "trip_ended"
 
 
 class Cause(enum.IntEnum):
@@ -118,6 +122,31 @@ class SignalChange(NamedTuple):
     last_fix_at_us: int
 
 
+class StopBeginning(NamedTuple):
+    """Details of stop_began: there are none."""
+
+
+class StopEnding(NamedTuple):
+    """Details of stop_ended."""
+
+    began_at_us: int
+
+
+class TripStart(NamedTuple):
+    """Details of trip_started: there are none."""
+
+
+class TripEnd(NamedTuple):
+    """Details of trip_ended: the trip. `fastest_mps` is the highest speed, measured or else smoothed."""
+
+    started_at_us: int
+    started_latitude_deg: float
+    started_longitude_deg: float
+    distance_m: float
+    fastest_mps: float
+    by_silence: bool
+
+
 EventDetails: TypeAlias = (
     FenceCrossing
     | FenceDwell
@@ -127,6 +156,10 @@ EventDetails: TypeAlias = (
     | ExcursionClosing
     | TagPresence
     | SignalChange
+    | StopBeginning
+    | StopEnding
+    | TripStart
+    | TripEnd
 )
 
 
@@ -163,7 +196,7 @@ class CoreEvent(NamedTuple):
     @property
     def subject(self) -> str:
         """What the event is about, precisely enough to tell two such events at one time apart."""
-        if isinstance(self.details, TagPresence | SignalChange):
+        if isinstance(self.details, TagPresence | SignalChange | StopBeginning | StopEnding | TripStart | TripEnd):
             return self.subject_id
         subject = f"{self.subject_id}@{self.subject_version}"
         if isinstance(self.details, FenceCrossing | FenceDwell | FenceSpeeding | FencePassage):

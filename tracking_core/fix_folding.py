@@ -35,6 +35,10 @@ from tracking_core.fix_quality import (
 from tracking_core.folded_fixes import FoldedFixes, VerdictChanges
 from tracking_core.geofencing import MOST_CHANGES, count_presences, cross_fences
 from tracking_core.journal import NO_CROSSING, JournalColumns, forget_changes, forget_withdrawn, newest_change_us
+from tracking_core.journey_folding import MOST_CHANGES as JOURNEY_CHANGES
+from tracking_core.journey_folding import follow_journey, journey_dated_from_us, keep_journey
+from tracking_core.journey_records import JourneyColumns
+from tracking_core.journeys import JourneyRules
 from tracking_core.memory import Memory
 from tracking_core.motion import MotionRules, derive_motion
 from tracking_core.node_pool import room_left
@@ -44,7 +48,7 @@ from tracking_core.rewinding import rewind_fix, take_back_changes
 from tracking_core.signal import MOST_CHANGES as SIGNAL_CHANGES
 from tracking_core.signal import end_silence
 from tracking_core.timeline import Timeline, base_us, insert_fix, place_of
-from tracking_core.timers import assume, expect_timers
+from tracking_core.timers import TimerRules, assume, expect_timers
 from tracking_core.verdicts import Verdict
 
 _OK = int(Verdict.OK)
@@ -81,7 +85,8 @@ class FoldingRules(NamedTuple):
 
     quality: QualityRules
     motion: MotionRules
-    signal_lost_after_us: int
+    journeys: JourneyRules
+    timers: TimerRules
     passages: PassageRules
 
 
@@ -147,6 +152,22 @@ def no_crossing_before_us(row: int, timeline: Timeline) -> int:
 
 
 @scalar_kernel
+def forget_old_withdrawn(
+    journal: JournalColumns,
+    row: int,
+    timeline: Timeline,
+    journeys: JourneyColumns,
+    presences: PresenceColumns,
+    devices: DeviceColumns,
+) -> None:
+    """Forgets the withdrawn events of a device that can come true no more."""
+    if devices.first_withdrawn[row] != NOTHING:
+        before_us = no_crossing_before_us(row, timeline)
+        journey_us = journey_dated_from_us(row, timeline, journeys, journal, devices)
+        forget_withdrawn(journal, row, before_us, journey_us, presences, devices)
+
+
+@scalar_kernel
 def repairable_after_us(row: int, devices: DeviceColumns, timeline: Timeline) -> int:
     """A late fix must be newer than this to be put where it belongs."""
     if len(timeline.kept) == 0:
@@ -161,6 +182,7 @@ def settle(
     timeline: Timeline,
     presences: PresenceColumns,
     journal: JournalColumns,
+    journeys: JourneyColumns,
     edits: I64,
 ) -> None:
     """Does for the first rows what the next fix of each would: a snapshot holds nothing that nobody will look at."""
@@ -169,7 +191,7 @@ def settle(
         if devices.first_change[row] != NOTHING or devices.first_withdrawn[row] != NOTHING:
             until_us = repairable_after_us(row, devices, timeline)
             forget_changes(journal, row, until_us, devices)
-            forget_withdrawn(journal, row, no_crossing_before_us(row, timeline), presences, devices)
+            forget_old_withdrawn(journal, row, timeline, journeys, presences, devices)
 
 
 @scalar_kernel
@@ -251,6 +273,7 @@ def fold_fixes(
     devices: DeviceColumns,
     timeline: Timeline,
     quarantine: Memory,
+    journeys: JourneyColumns,
     fences: CompiledFences,
     presences: PresenceColumns,
     journal: JournalColumns,
@@ -277,11 +300,15 @@ def fold_fixes(
     """
     capacity = rules.quality.kept_fixes
     repairs = len(timeline.kept) > 0
+    follows = len(journeys.now) > 0
+    journey_changes = JOURNEY_CHANGES if follows else 0
     touched = 0
-    lost_after_us = rules.signal_lost_after_us
+    lost_after_us = rules.timers.signal_lost_after_us
     if lost_after_us > 0:
         # When the first fix of this batch that counts will have been the last for too long.
         first_due_us[0] = min(first_due_us[0], now_us + lost_after_us)
+    if follows:
+        first_due_us[0] = min(first_due_us[0], now_us + rules.timers.trip_silence_us)
     while progress[_READING] < len(rows):
         i = progress[_READING]
         if i >= touched:
@@ -310,7 +337,9 @@ def fold_fixes(
                     verdict = judge_late(at_us, row, age, capacity, devices, timeline)
                     folded.verdict[i] = verdict
             if repairs:
-                keep_fix(timeline, place_of(timeline.ring, row, capacity, age), fixes, i, verdict)
+                place = place_of(timeline.ring, row, capacity, age)
+                keep_fix(timeline, place, fixes, i, verdict)
+                keep_journey(timeline, place, row, False, journeys)
             if verdict != _OK:
                 progress[_READING] = i + 1
                 continue
@@ -328,11 +357,11 @@ def fold_fixes(
         if progress[_PHASE] == _REWIND:
             if len(changes.row) - changes.filled[0] < timeline.ring.length[row]:
                 return int(i)
-            taken_back = take_back_changes(journal, row, from_us, presences, devices)
+            taken_back = take_back_changes(journal, row, from_us, presences, devices, journeys)
             if taken_back < NOTHING:
                 return int(i)
             if late:
-                rewind_fix(timeline, row, capacity, progress[_AGE], devices)
+                rewind_fix(timeline, row, capacity, progress[_AGE], devices, journeys)
             progress[_TAKEN_BACK] = taken_back
             progress[_PHASE] = _FOLD
 
@@ -362,7 +391,7 @@ def fold_fixes(
                     or passed < 0
                     or room_left(presences.following, presences.free) < held
                     or room_left(journal.following, journal.free)
-                    < MOST_CHANGES * (held + known) + passed + SIGNAL_CHANGES
+                    < MOST_CHANGES * (held + known) + passed + SIGNAL_CHANGES + journey_changes
                 ):
                     return int(i)
                 verdict, before = count_fix(fix, row, devices, rules.quality)
@@ -373,6 +402,8 @@ def fold_fixes(
                     speed_mps, heading_deg = derive_motion(fix, before, devices.heading_deg[row], rules.motion)
                     devices.speed_mps[row] = speed_mps
                     devices.heading_deg[row] = heading_deg
+                    if follows:
+                        follow_journey(row, fix, before, last, devices, journeys, journal, rules.journeys)
                     if held + known + passed > 0:
                         there = Fix(fix.observed_at_us, fix.latitude_deg, fix.longitude_deg, fix.accuracy_m)
                         came = Fix(before.at_us, before.latitude_deg, before.longitude_deg, math.nan)
@@ -384,12 +415,13 @@ def fold_fixes(
                             row, there, came, last, speed_mps, holding, held, devices, fences, presences, journal
                         )
                         if devices.due_us[row] != NEVER:
-                            expect_timers(row, devices, lost_after_us, first_due_us)
+                            expect_timers(row, devices, journeys, rules.timers, first_due_us)
                 if repairs:
                     kept = timeline.kept[place]
                     kept["verdict"] = verdict
                     kept["known_speed_mps"] = devices.speed_mps[row] if verdict == _OK else np.float32(0.0)
                     kept["known_heading_deg"] = devices.heading_deg[row] if verdict == _OK else np.float32(0.0)
+                    keep_journey(timeline, place, row, verdict == _OK, journeys)
                 if is_new:
                     folded.verdict[i] = verdict
                     if verdict == _OK:
@@ -411,9 +443,9 @@ def fold_fixes(
 
         if progress[_PHASE] == _ASSUME:
             if reconsidered:
-                if not assume(row, now_us, devices, fences, presences, journal, lost_after_us):
+                if not assume(row, now_us, devices, fences, presences, journeys, journal, rules.timers):
                     return int(i)
-                expect_timers(row, devices, lost_after_us, first_due_us)
+                expect_timers(row, devices, journeys, rules.timers, first_due_us)
             progress[_PHASE] = _TELL
 
         news = count_events(journal, devices.first_change[row], from_us)
@@ -431,7 +463,7 @@ def fold_fixes(
             tell_news(journal, row, i, from_us, False, devices, events)
         if changed:
             forget_changes(journal, row, until_us, devices)
-            forget_withdrawn(journal, row, no_crossing_before_us(row, timeline), presences, devices)
+            forget_old_withdrawn(journal, row, timeline, journeys, presences, devices)
         progress[_PHASE] = _JUDGE
         progress[_READING] = i + 1
     return len(rows)

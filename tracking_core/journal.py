@@ -28,16 +28,20 @@ from tracking_core.presence_pool import PresenceColumns, Visit, find_presence
 NO_CROSSING: Final = -1
 SIGNAL: Final = -1
 """In the place of a fence: the change is one of the device's signal."""
+JOURNEY_CHANGE: Final = -2
+"""In the place of a fence: the change is one of the device's journey."""
 
 
 class JournalColumns(NamedTuple):
     """Nodes (node_pool.py). `at_us` is the time of the fix, `version` that of the fence; from `state` on what the
     presence and the visit were before (OUT where there was no node); `kind` is that of event_rows.py or NO_CROSSING,
     and what follows it the event. `since_us` is what an event of time began with, or the end of a passage; `value`
-    the speed of one of speeding, or the direction of a passage.
+    the speed of one of speeding, the direction of a passage, or the length of a trip.
 
     A change of the signal has SIGNAL for a fence, and in `pending_since_us` since when it was lost before (NO_TIME: it
-    was not).
+    was not). A change of the journey has JOURNEY_CHANGE for a fence; its presence and `odometer_m` are the trip before
+    (journey_folding.py), and `since_us` is when the stop or trip that ended began. `confirmed_at_us` is 0 for what the
+    fix confirmed.
     """
 
     free: I64
@@ -63,6 +67,9 @@ class JournalColumns(NamedTuple):
     since_us: I64
     value: F64
     assumed: I8
+    confirmed_at_us: I64
+    odometer_m: F64
+    fastest_mps: F64
 
 
 _LAYOUT: Final = (
@@ -88,6 +95,9 @@ _LAYOUT: Final = (
     "i8",
     "f8",
     "i1",
+    "i8",
+    "f8",
+    "f8",
 )
 
 
@@ -134,6 +144,9 @@ def note_change(
     journal.since_us[node] = 0
     journal.value[node] = 0.0
     journal.assumed[node] = 0
+    journal.confirmed_at_us[node] = 0
+    journal.odometer_m[node] = 0.0
+    journal.fastest_mps[node] = 0.0
     return node
 
 
@@ -207,14 +220,27 @@ def forget_changes(journal: JournalColumns, row: int, until_us: int, devices: De
 
 @scalar_kernel
 def forget_withdrawn(
-    journal: JournalColumns, row: int, before_us: int, presences: PresenceColumns, devices: DeviceColumns
+    journal: JournalColumns,
+    row: int,
+    before_us: int,
+    journey_before_us: int,
+    presences: PresenceColumns,
+    devices: DeviceColumns,
 ) -> None:
-    """Gives back the withdrawn events that were first dated before this time, unless they may come true."""
+    """Gives back the withdrawn events that were first dated before this time, unless they may come true; those of the
+    journey before the other.
+    """
     before = NOTHING
     node = devices.first_withdrawn[row]
     while node != NOTHING:
         following = journal.following[node]
-        if journal.named_at_us[node] < before_us and not may_come_true(journal, node, row, presences, devices):
+        if journal.fence[node] == JOURNEY_CHANGE:
+            forgotten = journal.named_at_us[node] < min(before_us, journey_before_us)
+        else:
+            forgotten = journal.named_at_us[node] < before_us and not may_come_true(
+                journal, node, row, presences, devices
+            )
+        if forgotten:
             if before == NOTHING:
                 devices.first_withdrawn[row] = following
             else:

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+import numpy as np
+
 from geofence.geodesy import distance_m
 from geofence.kernel import scalar_kernel
 from tracking_core.columns import NO_TIME
@@ -69,7 +71,7 @@ class Trip(NamedTuple):
 
 
 NO_JOURNEY: Final = Journey(SmoothedMotion(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0), NO_STAY, 0.0, 0.0)
-BEFORE_TRIPS: Final = Trip(NO_TRIP, NO_TIME, 0.0, 0.0, 0.0)
+BEFORE_TRIPS: Final = Trip(NO_TRIP, 0, 0.0, 0.0, 0.0)
 
 
 def journey_rules(settings: EngineSettings) -> JourneyRules:
@@ -92,7 +94,7 @@ def journey_rules(settings: EngineSettings) -> JourneyRules:
 @scalar_kernel
 def no_trip() -> Trip:
     """Not on any."""
-    return Trip(NO_TRIP, NO_TIME, 0.0, 0.0, 0.0)
+    return Trip(NO_TRIP, 0, 0.0, 0.0, 0.0)
 
 
 @scalar_kernel
@@ -105,7 +107,7 @@ def trip_length_m(journey: Journey, trip: Trip) -> float:
 @scalar_kernel
 def is_silent(last_us: int, at_us: int, rules: JourneyRules) -> bool:
     """Whether a device whose last fix was then has been silent for too long now."""
-    return bool(last_us != NO_TIME and at_us - last_us > rules.silent_after_us)
+    return bool(last_us != NO_TIME and at_us - last_us >= rules.silent_after_us)
 
 
 @scalar_kernel
@@ -123,7 +125,7 @@ def travel(
     if journey.stay.fixes == 0:
         elapsed_us = 0
     # Columns have it in half the digits; all that follows is reckoned in full.
-    accuracy_m = float(fix.accuracy_m)
+    accuracy_m = np.float64(fix.accuracy_m)
     smoothed = smooth(journey.smoothed, elapsed_us, fix.latitude_deg, fix.longitude_deg, accuracy_m, rules.smoothing)
     placed = PlacedFix(
         fix.observed_at_us,
@@ -146,8 +148,8 @@ def travel(
         if was.state == STOPPED:
             told = STOP_ENDED
         # After a gap nobody knows when it departed: a trip begins where it is found moving.
-        first_away_us = last_us if was.leaving else fix.observed_at_us
-        gap = is_silent(was.until_us, first_away_us, rules) or before.at_us == NO_TIME
+        gap = before.at_us == NO_TIME or is_silent(last_us, fix.observed_at_us, rules)
+        gap = gap or (was.leaving == 1 and is_silent(was.until_us, last_us, rules))
         if trip.state == NO_TRIP and not gap:
             trip = Trip(DEPARTED, was.until_us, was.latitude_deg, was.longitude_deg, journey.odometer_m)
         if trip.state == DEPARTED:
@@ -156,7 +158,7 @@ def travel(
                 trip = Trip(ON_TRIP, trip.departed_at_us, trip.latitude_deg, trip.longitude_deg, trip.odometer_m)
                 told += TRIP_STARTED
 
-    speed_mps = float(fix.speed_mps) if fix.speed_mps >= 0.0 else smoothed_speed_mps(smoothed)
+    speed_mps = np.float64(fix.speed_mps) if fix.speed_mps >= 0.0 else smoothed_speed_mps(smoothed)
     fastest_mps = speed_mps if is_silent(last_us, fix.observed_at_us, rules) else max(journey.fastest_mps, speed_mps)
     if stay.state == STOPPED and not stay.leaving:
         # It stands: so does what is shown of it, and the next fixes away from here are not taken for its speed.

@@ -8,7 +8,10 @@ from geofence.kernel import scalar_kernel
 from geofence.transitions import OUT
 from tracking_core.columns import NO_TIME
 from tracking_core.device_table import NOTHING, DeviceColumns
-from tracking_core.journal import SIGNAL, JournalColumns, presence_before, visit_before
+from tracking_core.journal import JOURNEY_CHANGE, SIGNAL, JournalColumns, presence_before, visit_before
+from tracking_core.journey_folding import trip_before
+from tracking_core.journey_records import JourneyColumns
+from tracking_core.journey_table import forget_journey, store_trip
 from tracking_core.node_pool import room_left
 from tracking_core.presence_pool import (
     PresenceColumns,
@@ -60,16 +63,21 @@ def suspect_nothing(devices: DeviceColumns, row: int) -> None:
 
 
 @scalar_kernel
-def rewind_fix(timeline: Timeline, row: int, capacity: int, age: int, devices: DeviceColumns) -> None:
-    """Brings the counted fix and the suspect of a device back to what they were before the fix of this age in its ring
-    was judged. Both can be read off the ring's verdicts, and off the base where the ring does not reach back.
+def rewind_fix(
+    timeline: Timeline, row: int, capacity: int, age: int, devices: DeviceColumns, journeys: JourneyColumns
+) -> None:
+    """Brings the counted fix, the suspect and the journey of a device back to what they were before the fix of this age
+    in its ring was judged. All can be read off the ring, and off the base where the ring does not reach back.
     """
     suspect_nothing(devices, row)
+    follows = len(timeline.journeys) > 0
     for earlier in range(age - 1, -1, -1):
         place = place_of(timeline.ring, row, capacity, earlier)
         verdict = timeline.kept[place]["verdict"]
         if verdict == _OK:
             count_from(devices, row, timeline.ring.times_us[place], timeline.kept[place])
+            if follows:
+                journeys.now[row] = timeline.journeys[place]
             return
         if verdict == _JUMP and devices.suspect_at_us[row] == NO_TIME:
             devices.suspect_at_us[row] = timeline.ring.times_us[place]
@@ -78,8 +86,12 @@ def rewind_fix(timeline: Timeline, row: int, capacity: int, age: int, devices: D
     base = timeline.base[row]
     if base["counted_at_us"] > 0:
         count_from(devices, row, base["counted_at_us"], base["counted"])
+        if follows:
+            journeys.now[row] = timeline.base_journeys[row]
     else:
         forget_counted(devices, row)
+        if follows:
+            forget_journey(journeys.now[row])
     if devices.suspect_at_us[row] == NO_TIME and base["suspect_at_us"] > 0:
         devices.suspect_at_us[row] = base["suspect_at_us"]
         devices.suspect_latitude_deg[row] = base["suspect_latitude_deg"]
@@ -104,7 +116,12 @@ def put_back_presence(
 
 @scalar_kernel
 def take_back_changes(
-    journal: JournalColumns, row: int, at_us: int, presences: PresenceColumns, devices: DeviceColumns
+    journal: JournalColumns,
+    row: int,
+    at_us: int,
+    presences: PresenceColumns,
+    devices: DeviceColumns,
+    journeys: JourneyColumns,
 ) -> int:
     """Takes back all changes from this time on. Returns the first node of a chain of them, now oldest
     first (NOTHING for none), or -2 for lack of room for presences, before anything changed.
@@ -121,6 +138,8 @@ def take_back_changes(
     for _ in range(count):
         if journal.fence[node] == SIGNAL:
             devices.lost_at_us[row] = journal.pending_since_us[node]
+        elif journal.fence[node] == JOURNEY_CHANGE:
+            store_trip(journeys, row, trip_before(journal, node))
         else:
             put_back_presence(journal, node, row, presences, devices)
         following = journal.following[node]
@@ -134,13 +153,15 @@ def take_back_changes(
 
 
 @scalar_kernel
-def begin_here(rows: int, devices: DeviceColumns, timeline: Timeline) -> None:
+def begin_here(rows: int, devices: DeviceColumns, timeline: Timeline, journeys: JourneyColumns) -> None:
     """Makes what is known of the first rows their base: nothing from before it is gone into again."""
     for row in range(rows):
         base = timeline.base[row]
         if devices.counted_at_us[row] == NO_TIME:
             continue
         base["counted_at_us"] = devices.counted_at_us[row]
+        if len(timeline.base_journeys) > 0:
+            timeline.base_journeys[row] = journeys.now[row]
         counted = base["counted"]
         counted["received_at_us"] = devices.received_at_us[row]
         counted["latitude_deg"] = devices.latitude_deg[row]

@@ -53,6 +53,8 @@ class EngineSettings:
     heading_after_m: float = 10.0
     """A heading is derived only from a movement at least this long."""
 
+    follows_journeys: bool = True
+    """Whether positions are smoothed, metres counted, stops and trips told. It takes 69 bytes for each kept fix."""
     assumed_accuracy_m: float = 10.0
     """The accuracy radius of a fix that has none."""
     velocity_wander_m2_s3: float = 0.5

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from tracking_core.columns import I64
 from tracking_core.definitions import SensorLimit
+from tracking_core.journey_records import JOURNEY
 from tracking_core.memory import Memory, roll, unroll
 from tracking_core.timeline import BASE, KEPT_FIX, Timeline, empty_records, places_in_order, roll_timeline
 
@@ -51,12 +52,21 @@ class PackedRings(msgspec.Struct, array_like=True):
 
 class PackedTimeline(msgspec.Struct, array_like=True):
     """A `Timeline`: its rings, what stands beside each place, in the same order, and the bases by row. Without repairs
-    the last two are empty.
+    the others are empty; where journeys are not followed, the last two.
     """
 
     rings: PackedRings
     kept: bytes
     base: bytes
+    journeys: bytes
+    base_journeys: bytes
+
+
+class PackedJourneys(msgspec.Struct, array_like=True):
+    """`JourneyColumns`: a record a row; empty where journeys are not followed."""
+
+    now: bytes
+    trip: bytes
 
 
 class PackedRoute(msgspec.Struct, array_like=True):
@@ -84,13 +94,14 @@ class PackedState(msgspec.Struct, array_like=True):
     device_ids: list[str]
     devices: list[PackedColumn]
     timeline: PackedTimeline
+    journeys: PackedJourneys
     quarantine: PackedRings
     fences: list[bytes]
     presences: list[PackedColumn]
     """Of (row, index in `fences`), ascending: those two, then the fields of a node from `state` on."""
     journal: list[PackedColumn]
-    """Of what fixes changed, by row and oldest first: the row, `at_us`, the index in `fences` (SIGNAL stays), then
-    the fields of a node from `version` on."""
+    """Of what fixes changed, by row and oldest first: the row, `at_us`, the index in `fences` (what stands in the place
+    of a fence stays), then the fields of a node from `version` on."""
     withdrawn: list[PackedColumn]
     """The same for withdrawn events, by row, kind, index in `fences` and name."""
     limits: list[SensorLimit]
@@ -128,10 +139,17 @@ def pack_timeline(timeline: Timeline, rows: int, capacity: int) -> PackedTimelin
     """The timelines of the first rows."""
     rings = pack_rings(timeline.ring, np.arange(rows), capacity)
     if not len(timeline.kept):
-        return PackedTimeline(rings, b"", b"")
+        return PackedTimeline(rings, b"", b"", b"", b"")
     places = np.empty(int(timeline.ring.length[:rows].sum()), np.int64)
     places_in_order(timeline.ring, rows, capacity, places)
-    return PackedTimeline(rings, timeline.kept[places].tobytes(), timeline.base[:rows].tobytes())
+    journeys = timeline.journeys[places].tobytes() if len(timeline.journeys) else b""
+    return PackedTimeline(
+        rings,
+        timeline.kept[places].tobytes(),
+        timeline.base[:rows].tobytes(),
+        journeys,
+        timeline.base_journeys[:rows].tobytes(),
+    )
 
 
 def unpack_timeline(packed: PackedTimeline, timeline: Timeline, capacity: int) -> None:
@@ -143,6 +161,12 @@ def unpack_timeline(packed: PackedTimeline, timeline: Timeline, capacity: int) -
         timeline.base[: len(base)] = base
     else:
         kept = empty_records(KEPT_FIX, len(times_us))
+    journeys = np.frombuffer(packed.journeys, JOURNEY).copy()
+    if len(timeline.journeys) and len(journeys):
+        base_journeys = np.frombuffer(packed.base_journeys, JOURNEY)
+        timeline.base_journeys[: len(base_journeys)] = base_journeys
+    else:
+        journeys = empty_records(JOURNEY, len(times_us))
     roll_timeline(
         timeline,
         unpack_column(packed.rings.lengths).copy(),
@@ -150,6 +174,7 @@ def unpack_timeline(packed: PackedTimeline, timeline: Timeline, capacity: int) -
         times_us,
         unpack_column(packed.rings.contents).copy(),
         kept,
+        journeys,
     )
 
 

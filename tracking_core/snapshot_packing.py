@@ -12,13 +12,14 @@ from geofence.wire import to_proto
 from tracking_core.columns import I32, I64
 from tracking_core.definitions import SensorLimit
 from tracking_core.engine_state import EngineState
-from tracking_core.journal import SIGNAL, JournalColumns
+from tracking_core.journal import JournalColumns
 from tracking_core.node_pool import walk_chains
 from tracking_core.route_table import STATE_FIELDS
 from tracking_core.settings import EngineSettings
 from tracking_core.snapshot_format import (
     DEVICE_FIELDS,
     PackedColumn,
+    PackedJourneys,
     PackedRoute,
     PackedState,
     pack_column,
@@ -49,6 +50,9 @@ def packed_state(state: EngineState, settings: EngineSettings) -> PackedState:
         device_ids=devices.device_ids,
         devices=[pack_column(getattr(devices.columns, name)[: devices.rows]) for name in DEVICE_FIELDS],
         timeline=pack_timeline(devices.timeline, devices.rows, settings.kept_fixes),
+        journeys=PackedJourneys(
+            devices.journeys.now[: devices.rows].tobytes(), devices.journeys.trip[: devices.rows].tobytes()
+        ),
         quarantine=pack_rings(devices.quarantine, rows, settings.kept_quarantined),
         fences=[to_proto(fence).SerializeToString(deterministic=True) for fence in fences],
         presences=_packed_presences(state, fences),
@@ -98,9 +102,9 @@ def _packed_changes(columns: JournalColumns, rows: I64, fence: I64, nodes: I64) 
 
 
 def _change_fences(state: EngineState, fences: Sequence[FenceDefinition], nodes: I64) -> I64:
-    """Where the fences of changes stand in `fences`; SIGNAL for changes of the signal."""
+    """Where the fences of changes stand in `fences`; SIGNAL and JOURNEY_CHANGE stay."""
     fence = state.journal.columns.fence[nodes].astype(np.int64)
-    crossed = fence != SIGNAL
+    crossed = fence >= 0
     fence[crossed] = _fence_index(state, fences)[fence[crossed]]
     return fence
 

@@ -12,7 +12,7 @@ from geofence.wire import from_proto
 from tracking_core.columns import I32
 from tracking_core.definitions import DeviceIdentity, Route, RouteStop
 from tracking_core.engine_state import EngineState
-from tracking_core.journal import SIGNAL
+from tracking_core.journey_records import JOURNEY, TRIP
 from tracking_core.node_pool import EVER_TAKEN, hang_chains
 from tracking_core.rewinding import begin_here
 from tracking_core.route_table import STATE_FIELDS
@@ -26,7 +26,7 @@ from tracking_core.snapshot_format import (
     unpack_rings,
     unpack_timeline,
 )
-from tracking_core.timers import find_first_due
+from tracking_core.timers import find_first_due, timer_rules
 
 
 def unpacked_state(packed: PackedState, settings: EngineSettings) -> EngineState:
@@ -40,7 +40,8 @@ def unpacked_state(packed: PackedState, settings: EngineSettings) -> EngineState
     for route in packed.routes:
         _put_route(state, route)
     _fill_tags(state, packed, settings)
-    find_first_due(state.devices.rows, state.devices.columns, settings.signal_lost_after_us, state.first_due_us)
+    devices = state.devices
+    find_first_due(devices.rows, devices.columns, devices.journeys, timer_rules(settings), state.first_due_us)
     return state
 
 
@@ -50,6 +51,10 @@ def _fill_devices(state: EngineState, packed: PackedState, settings: EngineSetti
     for name, column in zip(DEVICE_FIELDS, packed.devices, strict=True):
         getattr(devices.columns, name)[: packed.rows] = unpack_column(column)
     unpack_timeline(packed.timeline, devices.timeline, settings.kept_fixes)
+    now, trip = np.frombuffer(packed.journeys.now, JOURNEY), np.frombuffer(packed.journeys.trip, TRIP)
+    if len(devices.journeys.now):
+        devices.journeys.now[: len(now)] = now
+        devices.journeys.trip[: len(trip)] = trip
     unpack_rings(packed.quarantine, devices.quarantine, settings.kept_quarantined)
     identities = [
         DeviceIdentity(devices.number_of(row), tenant, device_id)
@@ -61,7 +66,7 @@ def _fill_devices(state: EngineState, packed: PackedState, settings: EngineSetti
     devices.columns.edit_seen[: packed.rows] = 0
     if settings.repairs_late and not packed.timeline.base:
         # Taken without repairs: they begin with the next fix.
-        begin_here(packed.rows, devices.columns, devices.timeline)
+        begin_here(packed.rows, devices.columns, devices.timeline, devices.journeys)
 
 
 def _fill_fences(state: EngineState, packed: PackedState) -> None:
@@ -89,8 +94,8 @@ def _fill_journal(state: EngineState, slots: I32, packed: PackedState) -> None:
         nodes = slice(start, start + len(rows))
         hang_chains(rows.copy(), first, columns.following, columns.free)
         columns.at_us[nodes] = at_us
-        crossed = fence != SIGNAL
-        known = np.full(len(rows), SIGNAL, np.int32)
+        known = fence.astype(np.int32)
+        crossed = fence >= 0
         known[crossed] = slots[fence[crossed]]
         columns.fence[nodes] = known
         arrays: tuple[npt.NDArray[Any], ...] = columns[4:]

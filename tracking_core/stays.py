@@ -59,7 +59,7 @@ class Stay(NamedTuple):
     way_m: float
 
 
-NO_STAY: Final = Stay(NOWHERE, 0, 0, NO_TIME, NO_TIME, 0.0, 0.0, 0.0)
+NO_STAY: Final = Stay(NOWHERE, 0, 0, 0, 0, 0.0, 0.0, 0.0)
 
 
 class PlacedFix(NamedTuple):

@@ -24,6 +24,12 @@ class LatestColumns(NamedTuple):
     """Measured, or derived from the fix before; NaN when unknown. So is `heading_deg`."""
     heading_deg: F32
     accuracy_m: F32
+    travelled_m: F64
+    """What the odometer shows; NaN where journeys are not followed, and so are the next two."""
+    smoothed_latitude_deg: F64
+    smoothed_longitude_deg: F64
+    stop_began_at_us: I64
+    """NO_TIME for a device that is at no stop."""
 
 
 class VerdictChangeColumns(NamedTuple):

@@ -55,12 +55,15 @@ BASE: Final = np.dtype(
 
 class Timeline(NamedTuple):
     """`ring` and `kept` have as many places a device as fixes are kept. `kept` and `base` are empty in an engine that
-    repairs nothing.
+    repairs nothing. `journeys` has the journey (journey_records.py) after each kept fix, `base_journeys` that of the
+    base; they are empty also where journeys are not followed.
     """
 
     ring: Memory
     kept: Records
     base: Records
+    journeys: Records
+    base_journeys: Records
 
 
 def empty_records(dtype: np.dtype[Any], count: int) -> Records:
@@ -96,6 +99,8 @@ def let_go_of_oldest(timeline: Timeline, row: int, capacity: int) -> None:
             timeline.base[row]["counted_at_us"] = ring.times_us[place]
             timeline.base[row]["counted"] = timeline.kept[place]
             timeline.base[row]["suspect_at_us"] = 0
+            if len(timeline.base_journeys) > 0:
+                timeline.base_journeys[row] = timeline.journeys[place]
         elif verdict == _JUMP:
             timeline.base[row]["suspect_at_us"] = ring.times_us[place]
             timeline.base[row]["suspect_latitude_deg"] = timeline.kept[place]["latitude_deg"]
@@ -124,6 +129,8 @@ def insert_fix(timeline: Timeline, row: int, capacity: int, at_us: int, content:
         ring.contents[here] = ring.contents[before]
         if len(timeline.kept) > 0:
             timeline.kept[here] = timeline.kept[before]
+            if len(timeline.journeys) > 0:
+                timeline.journeys[here] = timeline.journeys[before]
         here = before
         age -= 1
     ring.times_us[here] = at_us
@@ -151,7 +158,9 @@ def places_in_order(ring: Memory, rows: int, capacity: int, places: I64) -> None
 
 
 @scalar_kernel
-def roll_timeline(timeline: Timeline, lengths: I32, capacity: int, times_us: I64, contents: U64, kept: Records) -> None:
+def roll_timeline(
+    timeline: Timeline, lengths: I32, capacity: int, times_us: I64, contents: U64, kept: Records, journeys: Records
+) -> None:
     """Fills the empty rings of rows 0, 1, ... with fixes in order; of more than `capacity` the newest stay, and the
     base moves over the others.
     """
@@ -167,4 +176,6 @@ def roll_timeline(timeline: Timeline, lengths: I32, capacity: int, times_us: I64
             ring.contents[place] = contents[read]
             if len(timeline.kept) > 0:
                 timeline.kept[place] = kept[read]
+            if len(timeline.journeys) > 0:
+                timeline.journeys[place] = journeys[read]
             read += 1

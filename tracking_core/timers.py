@@ -12,6 +12,8 @@ anybody looked at the clock.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from geofence.compiled import CompiledFences
 from geofence.kernel import scalar_kernel
 from tracking_core.columns import I64
@@ -22,6 +24,8 @@ from tracking_core.event_rows import EventRows
 from tracking_core.fix_quality import counted_fix, last_judged_us
 from tracking_core.geofencing import count_presences, note_dwell
 from tracking_core.journal import JournalColumns
+from tracking_core.journey_folding import fall_silent, trip_due_us
+from tracking_core.journey_records import JourneyColumns
 from tracking_core.node_pool import room_left
 from tracking_core.presence_pool import (
     HAS_DWELT,
@@ -33,13 +37,33 @@ from tracking_core.presence_pool import (
     reckon_due,
     store_presence,
 )
+from tracking_core.settings import EngineSettings
 from tracking_core.signal import lose_signal, signal_due_us
+
+_MOST_OF_DEVICE = 2
+"""Timers that a device has besides those of its visits: of its signal, and of its trip."""
+
+
+class TimerRules(NamedTuple):
+    """The settings of the timers, as numbers for the kernel."""
+
+    signal_lost_after_us: int
+    trip_silence_us: int
+
+
+def timer_rules(settings: EngineSettings) -> TimerRules:
+    """The rules of an engine."""
+    return TimerRules(settings.signal_lost_after_us, settings.trip_silence_us)
 
 
 @scalar_kernel
-def due_now_us(row: int, devices: DeviceColumns, signal_lost_after_us: int) -> int:
+def due_now_us(row: int, devices: DeviceColumns, journeys: JourneyColumns, rules: TimerRules) -> int:
     """When the first timer of a device is due, by the log's clock; NEVER if none runs."""
-    due_us = min(int(devices.due_us[row]), signal_due_us(row, devices, signal_lost_after_us))
+    due_us = min(
+        int(devices.due_us[row]),
+        signal_due_us(row, devices, rules.signal_lost_after_us),
+        trip_due_us(row, devices, journeys, rules.trip_silence_us),
+    )
     return due_us if due_us == NEVER else due_us + int(devices.lag_us[row])
 
 
@@ -50,15 +74,16 @@ def assume(
     devices: DeviceColumns,
     fences: CompiledFences,
     presences: PresenceColumns,
+    journeys: JourneyColumns,
     journal: JournalColumns,
-    signal_lost_after_us: int,
+    rules: TimerRules,
 ) -> bool:
     """Fires what is due by the log's clock and was decided by no fix: notes it in the journal, for others to tell.
     False if there is no room in the journal, before anything changed.
     """
-    if due_now_us(row, devices, signal_lost_after_us) > now_us:
+    if due_now_us(row, devices, journeys, rules) > now_us:
         return True
-    if room_left(journal.following, journal.free) < count_presences(presences, row, devices) + 1:
+    if room_left(journal.following, journal.free) < count_presences(presences, row, devices) + _MOST_OF_DEVICE:
         return False
     until_us = now_us - devices.lag_us[row]
     # Right behind all that fixes decided, whenever it was due: the next fix takes back what stands behind the newest.
@@ -74,9 +99,12 @@ def assume(
             store_presence(presences, node, known, Visit(visit.entered_at_us, NEVER, visit.marks | HAS_DWELT))
         node = presences.following[node]
     reckon_due(presences, row, devices)
-    due_us = signal_due_us(row, devices, signal_lost_after_us)
+    due_us = signal_due_us(row, devices, rules.signal_lost_after_us)
     if due_us <= until_us:
         journal.assumed[lose_signal(row, last, due_us, behind_us, devices, journal)] = 1
+    due_us = trip_due_us(row, devices, journeys, rules.trip_silence_us)
+    if due_us <= until_us:
+        journal.assumed[fall_silent(row, last, due_us, behind_us, devices, journeys, journal)] = 1
     return True
 
 
@@ -88,9 +116,10 @@ def fire_timers(
     devices: DeviceColumns,
     fences: CompiledFences,
     presences: PresenceColumns,
+    journeys: JourneyColumns,
     journal: JournalColumns,
     edits: I64,
-    signal_lost_after_us: int,
+    rules: TimerRules,
     first_due_us: I64,
     events: EventRows,
 ) -> int:
@@ -102,28 +131,32 @@ def fire_timers(
     if now_us < first_due_us[0]:
         return rows
     for row in range(start, rows):
-        if due_now_us(row, devices, signal_lost_after_us) > now_us:
+        if due_now_us(row, devices, journeys, rules) > now_us:
             continue
-        most = count_presences(presences, row, devices) + 1
+        most = count_presences(presences, row, devices) + _MOST_OF_DEVICE
         if len(events.kind) - events.filled[0] < most or room_left(journal.following, journal.free) < most:
             return row
         settle_edits(row, devices, journal, edits)
-        assume(row, now_us, devices, fences, presences, journal, signal_lost_after_us)
+        assume(row, now_us, devices, fences, presences, journeys, journal, rules)
         tell_news(journal, row, 0, last_judged_us(devices, row) + 1, False, devices, events)
-    find_first_due(rows, devices, signal_lost_after_us, first_due_us)
+    find_first_due(rows, devices, journeys, rules, first_due_us)
     return rows
 
 
 @scalar_kernel
-def find_first_due(rows: int, devices: DeviceColumns, signal_lost_after_us: int, first_due_us: I64) -> None:
+def find_first_due(
+    rows: int, devices: DeviceColumns, journeys: JourneyColumns, rules: TimerRules, first_due_us: I64
+) -> None:
     """Writes when the first timer of the first rows is due, by the log's clock; NEVER for none."""
     first_us = NEVER
     for row in range(rows):
-        first_us = min(first_us, due_now_us(row, devices, signal_lost_after_us))
+        first_us = min(first_us, due_now_us(row, devices, journeys, rules))
     first_due_us[0] = first_us
 
 
 @scalar_kernel
-def expect_timers(row: int, devices: DeviceColumns, signal_lost_after_us: int, first_due_us: I64) -> None:
+def expect_timers(
+    row: int, devices: DeviceColumns, journeys: JourneyColumns, rules: TimerRules, first_due_us: I64
+) -> None:
     """Minds the timers of a device that changed."""
-    first_due_us[0] = min(first_due_us[0], due_now_us(row, devices, signal_lost_after_us))
+    first_due_us[0] = min(first_due_us[0], due_now_us(row, devices, journeys, rules))

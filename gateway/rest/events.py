@@ -31,6 +31,10 @@ Kind = Literal[
     "corridor_left",
     "corridor_returned",
     "geofence_crossed",
+    "stop_began",
+    "stop_ended",
+    "trip_started",
+    "trip_ended",
 ]
 
 
@@ -92,6 +96,7 @@ class EventsQuery(PageQuery):
     alerts: bool = Field(False, description="Only those marked for people.")
     since_us: TimeUs | None = Field(None, alias="from", description="Observed from here, inclusive.")
     until_us: TimeUs | None = Field(None, alias="until", description="Observed before here.")
+    standing: bool = Field(False, description="Only the last revision of each, and none that was withdrawn.")
 
 
 @router.get("/events", response_model=Page[EventView], responses=problems())
@@ -103,9 +108,11 @@ async def list_events(session: Reader, services: Services, events: Annotated[Eve
         alerts_only=events.alerts,
         from_us=events.since_us or 0,
         until_us=events.until_us or 0,
+        standing_only=events.standing,
         page_size=events.limit,
     )
     query = f"{request.device_id} {request.kind} {request.alerts_only} {request.from_us} {request.until_us}"
+    query += " standing" if request.standing_only else ""
     request.page_token = page_token(events.cursor, query)
     answer = await services.call(services.tracking.ListEvents, request, session.token)
     items = [event(each) for each in answer.events]

@@ -61,6 +61,12 @@ class PositionProperties(Shown):
     heading_deg: float | None
     accuracy_m: float | None
     inside_fence_ids: list[str]
+    travelled_m: float | None = Field(description="Metres since the first fix, without the drift of stops.")
+    smoothed_latitude_deg: float | None = Field(
+        description="Where it most likely is; at a stop the mean of what was seen."
+    )
+    smoothed_longitude_deg: float | None
+    stop_began_at: TimeText | None = Field(description="When the stop began at which it is; null while it is at none.")
 
 
 class PositionFeature(Shown):

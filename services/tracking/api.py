@@ -25,6 +25,7 @@ from services.tracking.explanations.handler import explain
 from services.tracking.explanations.wire import to_proto
 from services.tracking.model import DefinitionKind, EventFilter, TrackPoint
 from services.tracking.ports import Ports
+from tracking_core.columns import NO_TIME
 from tracking_core.eta import StopEta
 from tracking_core.settings import HOUR_US, MINUTE_US
 from tracking_core.step_result import LatestColumns
@@ -112,6 +113,7 @@ class TrackingApi(pb_grpc.TrackingServicer):
             device_id=request.device_id,
             kind=request.kind,
             alerts_only=request.alerts_only,
+            standing_only=request.standing_only,
             from_us=request.from_us,
             until_us=request.until_us,
         )
@@ -247,7 +249,8 @@ def _latest_positions(
 ) -> Iterator[pb.LatestPosition]:
     lists = (column.tolist() for column in columns)
     for row, fence_ids in zip(zip(*lists, strict=True), inside, strict=True):
-        number, observed, received, latitude, longitude, altitude, speed, heading, accuracy = row
+        number, observed, received, latitude, longitude, altitude, speed, heading, accuracy, *journey = row
+        travelled, smoothed_latitude, smoothed_longitude, stop_began = journey
         device = directory.device(number)
         if device is None:
             continue
@@ -264,6 +267,10 @@ def _latest_positions(
             heading_deg=_known(heading),
             accuracy_m=_known(accuracy),
             inside_fence_ids=fence_ids,
+            travelled_m=_known(travelled),
+            smoothed_latitude_deg=_known(smoothed_latitude),
+            smoothed_longitude_deg=_known(smoothed_longitude),
+            stop_began_at_us=None if stop_began == NO_TIME else stop_began,
         )
 
 

@@ -2,8 +2,8 @@
 
 Severity, the first rules: crossing a fence, in, out and through, is INFO, and so is a dwell; a sensor that leaves its
 limits, a signal that is lost, and a corridor that is left are a WARNING, their return INFO; so is speeding; a tag that
-comes or goes is NONE, for a busy portal sees thousands, and what matters of them is the shipment service's to say.
-An event above NONE is an alert.
+comes or goes is NONE, for a busy portal sees thousands, and what matters of them is the shipment service's to say;
+so are stops and trips, the day's work. An event above NONE is an alert.
 """
 
 from __future__ import annotations
@@ -25,9 +25,13 @@ from drover.tracking.v1.event_pb2 import (
     Severity,
     SignalLost,
     SignalRestored,
+    StopBegan,
+    StopEnded,
     TagArrived,
     TagDeparted,
     TrackingEvent,
+    TripEnded,
+    TripStarted,
 )
 from tracking_core.events import (
     CoreEvent,
@@ -39,7 +43,11 @@ from tracking_core.events import (
     FencePassage,
     FenceSpeeding,
     SignalChange,
+    StopBeginning,
+    StopEnding,
     TagPresence,
+    TripEnd,
+    TripStart,
 )
 
 SEVERITY_OF: Final[dict[EventKind, Severity.ValueType]] = {
@@ -56,6 +64,10 @@ SEVERITY_OF: Final[dict[EventKind, Severity.ValueType]] = {
     EventKind.CORRIDOR_LEFT: Severity.SEVERITY_WARNING,
     EventKind.CORRIDOR_RETURNED: Severity.SEVERITY_INFO,
     EventKind.GEOFENCE_CROSSED: Severity.SEVERITY_INFO,
+    EventKind.STOP_BEGAN: Severity.SEVERITY_NONE,
+    EventKind.STOP_ENDED: Severity.SEVERITY_NONE,
+    EventKind.TRIP_STARTED: Severity.SEVERITY_NONE,
+    EventKind.TRIP_ENDED: Severity.SEVERITY_NONE,
 }
 
 
@@ -166,6 +178,22 @@ def _details(core: CoreEvent) -> Any:
         case SignalChange():
             signal = SignalLost if core.kind is EventKind.SIGNAL_LOST else SignalRestored
             return signal(last_fix_at_us=details.last_fix_at_us)
+        case StopBeginning():
+            return StopBegan()
+        case StopEnding():
+            return StopEnded(began_at_us=details.began_at_us)
+        case TripStart():
+            return TripStarted()
+        case TripEnd():
+            return TripEnded(
+                started_at_us=details.started_at_us,
+                started_latitude_deg=details.started_latitude_deg,
+                started_longitude_deg=details.started_longitude_deg,
+                distance_m=details.distance_m,
+                fastest_mps=details.fastest_mps,
+                by_silence=details.by_silence,
+                duration_us=core.observed_at_us - details.started_at_us,
+            )
 
 
 def event_rows(events: Sequence[PublishedEvent]) -> dict[str, list[tuple[Any, ...]]]:

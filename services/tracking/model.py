@@ -88,6 +88,8 @@ class EventFilter:
     alerts_only: bool = False
     from_us: int = 0
     until_us: int = 0
+    standing_only: bool = False
+    """Of each event the last revision, and none that was withdrawn."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

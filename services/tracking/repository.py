@@ -7,12 +7,12 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Table, bindparam, select, tuple_, update
+from sqlalchemy import Table, bindparam, exists, func, select, tuple_, update
 from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from drover.tracking.v1.event_pb2 import Severity, Verdict
+from drover.tracking.v1.event_pb2 import Severity, Standing, Verdict
 from runtime.database import WriteConnection, insert_ignore, read, upsert, write
 from runtime.partitioned_log import START
 from runtime.problems import FatalError
@@ -213,6 +213,13 @@ class HistoryRepository:
             query = query.where(table.kind == wanted.kind)
         if wanted.alerts_only:
             query = query.where(table.severity > Severity.SEVERITY_NONE)
+        if wanted.standing_only:
+            newer = events.alias("newer").c
+            corrected = exists().where(
+                newer.amends_event_id == func.coalesce(table.amends_event_id, table.event_id),
+                newer.revision > table.revision,
+            )
+            query = query.where(table.standing != Standing.STANDING_WITHDRAWN, ~corrected)
         if wanted.from_us:
             query = query.where(table.observed_at_us >= wanted.from_us)
         if wanted.until_us:

@@ -45,6 +45,11 @@ class TrackingSettings(Settings):
     cross_within_s: float = Field(
         600.0, gt=0, description="Between two fixes farther apart than this no fence counts as passed through."
     )
+    follows_journeys: bool = Field(True, description="Smooth positions, count metres, and tell of stops and trips.")
+    stop_radius_m: float = Field(50.0, gt=0, description="A stop is a stay within this radius ...")
+    stop_after_s: float = Field(180.0, gt=0, description="... for this long.")
+    trip_closes_after_s: float = Field(300.0, gt=0, description="A stop that lasts longer ends the trip.")
+    trip_silence_s: float = Field(1_800.0, gt=0, description="So does a longer silence.")
     tag_reads: int = Field(1, ge=1, description="Reads within ten seconds that make a tag present.")
     tag_silence_s: float = Field(60.0, gt=0, description="A tag not read for this long has departed.")
     max_fence_vertices: int = Field(20_000, ge=4, description="A fence with more vertices is refused.")
@@ -67,6 +72,11 @@ class TrackingSettings(Settings):
             imprecise_m=self.imprecise_m,
             signal_lost_after_us=int(self.signal_lost_after_s * SECOND_US),
             cross_within_us=int(self.cross_within_s * SECOND_US),
+            follows_journeys=self.follows_journeys,
+            stop_radius_m=self.stop_radius_m,
+            stop_after_us=int(self.stop_after_s * SECOND_US),
+            trip_closes_after_us=int(self.trip_closes_after_s * SECOND_US),
+            trip_silence_us=int(self.trip_silence_s * SECOND_US),
             tag_reads=self.tag_reads,
             tag_silence_us=int(self.tag_silence_s * SECOND_US),
         )

@@ -19,7 +19,7 @@ from drover.api.tracking.v1 import tracking_service_pb2 as tracking_pb
 from drover.api.tracking.v1 import tracking_service_pb2_grpc as tracking_grpc
 from drover.geofence.v1.fence_pb2 import CrossingRule, Fence
 from drover.shipment.v1.shipment_pb2 import Shipment, ShipmentStatus
-from drover.tracking.v1.event_pb2 import TrackingEvent, Verdict
+from drover.tracking.v1.event_pb2 import Standing, TrackingEvent, Verdict
 from drover.tracking.v1.explanation_pb2 import (
     Accord,
     Evidence,
@@ -287,6 +287,7 @@ class Tracking(tracking_grpc.TrackingServicer):
             if request.device_id in {"", event.device_id}
             and request.kind in {"", event.WhichOneof("kind")}
             and (not request.alerts_only or event.severity > 1)
+            and (not request.standing_only or event.standing != Standing.STANDING_WITHDRAWN)
             and event.observed_at_us >= request.from_us
             and (not request.until_us or event.observed_at_us < request.until_us)
         ]

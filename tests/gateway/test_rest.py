@@ -15,9 +15,11 @@ from drover.tracking.v1.event_pb2 import (
     GeofenceEntered,
     Severity,
     Standing,
+    StopEnded,
     TagArrived,
     TagDeparted,
     TrackingEvent,
+    TripEnded,
 )
 from gateway.rest.commands import CommandView
 from gateway.rest.dead_letters import DeadLetterView, ReplayView
@@ -26,6 +28,7 @@ from gateway.rest.documentation import Page
 from gateway.rest.events import AccountsView, EventView
 from gateway.rest.explanations import ExplanationView
 from gateway.rest.geofences import FenceCollection, FenceFeature
+from gateway.rest.journeys import StopView, TripView
 from gateway.rest.positions import PositionCollection, PositionFeature, TrackFeature
 from gateway.rest.shipments import EtaView, ShipmentView
 from runtime.tokens import Role
@@ -193,6 +196,10 @@ async def test_latest_positions(gateway: Gateway) -> None:
             "heading_deg": None,
             "accuracy_m": None,
             "inside_fence_ids": [],
+            "travelled_m": None,
+            "smoothed_latitude_deg": None,
+            "smoothed_longitude_deg": None,
+            "stop_began_at": None,
         },
     }
     collection = await geo(gateway, "/v1/positions", PositionCollection)
@@ -414,6 +421,35 @@ async def test_events(gateway: Gateway) -> None:
     ):
         page = await get(gateway, f"/v1/events?{query}", Page[EventView])
         assert [item["event_id"] for item in page["items"]] == ids, query
+
+
+async def test_trips_and_stops(gateway: Gateway) -> None:
+    start = {"started_latitude_deg": 53.0, "started_longitude_deg": 9.0}
+    hour = 3_600_000_000
+    whole = _event(4, trip_ended=TripEnded(started_at_us=T0 - hour, distance_m=812.5, fastest_mps=9.0, duration_us=hour,
+                                           by_silence=True, **start))  # fmt: skip
+    gone = _event(3, trip_ended=TripEnded(started_at_us=T0))
+    gone.standing = Standing.STANDING_WITHDRAWN
+    gateway.world.events["acme"] = [whole, gone, _event(2, stop_ended=StopEnded(began_at_us=T0 - hour))]
+    (trip,) = (await get(gateway, "/v1/devices/truck-1/trips", Page[TripView]))["items"]
+    assert trip == {
+        "event_id": "e4", "started_at": "2022-01-02T23:00:00.000000Z", **start,
+        "ended_at": "2022-01-03T00:00:00.000004Z", "ended_latitude_deg": 53.5, "ended_longitude_deg": None,
+        "distance_m": 812.5, "duration_us": hour, "fastest_mps": 9.0, "ended_by": "silence",
+    }  # fmt: skip
+    (stop,) = (await get(gateway, "/v1/devices/truck-1/stops", Page[StopView]))["items"]
+    assert stop == {
+        "event_id": "e2", "began_at": "2022-01-02T23:00:00.000000Z", "ended_at": "2022-01-03T00:00:00.000002Z",
+        "latitude_deg": 53.5, "longitude_deg": None, "duration_us": hour + 2,
+    }  # fmt: skip
+    for path in (
+        "truck-2/trips",
+        "truck-1/stops?from=2022-01-03T00:00:00.000003Z",
+        "truck-1/trips?until=2022-01-03T00:00:00Z",
+    ):
+        assert (await get(gateway, f"/v1/devices/{path}", Page[TripView if "trips" in path else StopView]))[
+            "items"
+        ] == []
 
 
 async def test_explanations(gateway: Gateway) -> None:

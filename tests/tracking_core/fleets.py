@@ -35,6 +35,11 @@ SETTINGS = EngineSettings(
     tag_reads_within_us=15 * SECOND_US,
     tag_silence_us=25 * SECOND_US,
     signal_lost_after_us=45 * SECOND_US,
+    stop_clear_m=1500.0,
+    stop_after_us=20 * SECOND_US,
+    trip_departs_m=1200.0,
+    trip_closes_after_us=30 * SECOND_US,
+    trip_silence_us=60 * SECOND_US,
 )
 STEP_DEG = 0.01
 """About a kilometre: seven seconds at the highest speed."""

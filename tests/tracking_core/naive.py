@@ -8,6 +8,7 @@ other arithmetic than the engine's, so compare with `differences`, which allows 
 from __future__ import annotations
 
 import bisect
+import copy
 import dataclasses
 import functools
 import itertools
@@ -20,6 +21,7 @@ import pyproj
 import shapely
 
 from geofence.definition import CircleShape, CorridorShape, FenceDefinition, MultiPolygonShape
+from tests.tracking_core.naive_journeys import NaiveJourney, Told
 from tests.tracking_core.readings import NAN, Position, Reading, Sample, TagRead
 from tracking_core.content_hash import SEED, mix_integer, mix_number
 from tracking_core.definitions import (
@@ -44,7 +46,11 @@ from tracking_core.events import (
     FenceSpeeding,
     SignalChange,
     Standing,
+    StopBeginning,
+    StopEnding,
     TagPresence,
+    TripEnd,
+    TripStart,
 )
 from tracking_core.settings import EngineSettings
 from tracking_core.verdicts import Verdict
@@ -201,10 +207,11 @@ class NaiveState:
     suspect: Position | None = None
     presences: dict[tuple[str, str], NaivePresence] = dataclasses.field(default_factory=dict)
     lost: bool = False
+    journey: NaiveJourney | None = None
 
     def copy(self) -> NaiveState:
         presences = {key: dataclasses.replace(presence) for key, presence in self.presences.items()}
-        return NaiveState(self.counted, self.suspect, presences, self.lost)
+        return NaiveState(self.counted, self.suspect, presences, self.lost, copy.deepcopy(self.journey))
 
     @property
     def last_us(self) -> int:
@@ -245,6 +252,9 @@ class NaiveDevice:
         for event in self.assumed:
             if event.kind == EventKind.SIGNAL_LOST:
                 self.state.lost = True
+            elif event.kind == EventKind.TRIP_ENDED:
+                assert self.state.journey is not None
+                self.state.journey.on_trip, self.state.journey.departure = False, None
             else:
                 presence = self.state.presences.get((event.tenant, event.subject_id))
                 if presence is not None:
@@ -426,6 +436,11 @@ class NaiveEngine:
         due_us = last.observed_at_us + after_us
         if after_us and not device.state.lost and due_us <= until_us:
             events.append(self._signal(EventKind.SIGNAL_LOST, last, last, due_us, assumed=True))
+        if device.state.journey is not None and device.state.journey.on_trip:
+            due_us = last.observed_at_us + self.settings.trip_silence_us
+            if due_us <= until_us:
+                told = copy.deepcopy(device.state.journey).fall_silent(due_us)
+                events.append(self._journey_event(last.device, told)._replace(assumed=True))
         return events
 
     def _dwell_due(self, fence: NaiveFence, presence: NaivePresence) -> float:
@@ -641,7 +656,7 @@ class NaiveEngine:
                 inside = fence.holds(fix.latitude_deg, fix.longitude_deg)
                 presence = state.presences[key] = NaivePresence(inside, entered_us=fix.observed_at_us)
                 told += self._speed(presence, fence, inside, None, fix)
-            return Verdict.OK, told
+            return Verdict.OK, self._travel(state, fix, connected=False) + told
         if fix.observed_at_us == state.last_us:
             return Verdict.CONFLICTING, []
         last = state.counted
@@ -656,6 +671,7 @@ class NaiveEngine:
         events = self._silence(state, last, fix)
         state.lost = False
         events += self._passages(state, before, fix)
+        events += self._travel(state, fix, connected=before is not None)
         near = self._fences_near(state, fix)
         crossings = [event for _, fence in near for event in self._visit(state, fence, before, last, fix)]
         crossings.sort(key=lambda event: (event.kind == EventKind.GEOFENCE_ENTERED, event.subject_id))
@@ -674,6 +690,42 @@ class NaiveEngine:
         else:
             return []
         return [*events, self._signal(EventKind.SIGNAL_RESTORED, last, fix, fix.observed_at_us, assumed=False)]
+
+    def _travel(self, state: NaiveState, fix: Position, *, connected: bool) -> list[CoreEvent]:
+        """What happens on the journey."""
+        identity = self.devices[fix.device].identity
+        if identity is None or not self.settings.follows_journeys:
+            return []
+        if state.journey is None:
+            state.journey = NaiveJourney(self.settings)
+        state.journey.read(fix, connected=connected)
+        events = [self._journey_event(fix.device, told) for told in state.journey.told]
+        state.journey.told.clear()
+        return events
+
+    def _journey_event(self, device: int, told: Told) -> CoreEvent:
+        details: StopBeginning | StopEnding | TripStart | TripEnd = TripStart()
+        if told.kind == "trip_ended":
+            details = TripEnd(told.began_at_us, *told.began, told.length_m, told.fastest_mps, told.by_silence)
+        elif told.kind == "stop_began":
+            details = StopBeginning()
+        elif told.kind == "stop_ended":
+            details = StopEnding(told.began_at_us)
+        return CoreEvent(
+            EventKind(told.kind),
+            device,
+            *self._names(device),
+            "",
+            0,
+            told.observed_at_us,
+            told.confirmed_at_us,
+            Cause.TIMER if told.by_silence else Cause.MOVEMENT,
+            0,
+            assumed=False,
+            latitude_deg=told.place[0],
+            longitude_deg=told.place[1],
+            details=details,
+        )
 
     def _reachable(self, before: Position, fix: Position) -> bool:
         allowed_m = self.settings.highest_speed_mps * abs(fix.observed_at_us - before.observed_at_us) / 1e6
@@ -1063,12 +1115,23 @@ def differences(expected: Sequence[CoreEvent], actual: Sequence[CoreEvent], *, w
 
 def _means_the_same(first: CoreEvent, second: CoreEvent, within_us: int) -> bool:
     bare = functools.partial(CoreEvent._replace, observed_at_us=0, latitude_deg=0.0, longitude_deg=0.0, assumed=False)
+    if isinstance(first.details, TripEnd) and isinstance(second.details, TripEnd):
+        pairs = list(zip(first.details, second.details, strict=True))
+        if not all(math.isclose(one, other, rel_tol=1e-3, abs_tol=0.1) for one, other in pairs):
+            return False
+        first, second = first._replace(details=TripStart()), second._replace(details=TripStart())
     if _closely(bare(first), within_us) != _closely(bare(second), within_us):
+        return False
+    if isinstance(first.details, StopBeginning | StopEnding | TripStart) and not _are_near(first, second, 1e-5):
         return False
     if not isinstance(first.details, FenceCrossing | FenceDwell | FencePassage):
         return first.observed_at_us == second.observed_at_us
+    return abs(first.observed_at_us - second.observed_at_us) <= within_us and _are_near(first, second, 1e-6)
+
+
+def _are_near(first: CoreEvent, second: CoreEvent, within_deg: float) -> bool:
     apart_deg = max(abs(first.latitude_deg - second.latitude_deg), abs(first.longitude_deg - second.longitude_deg))
-    return abs(first.observed_at_us - second.observed_at_us) <= within_us and apart_deg <= 1e-6
+    return apart_deg <= within_deg
 
 
 def _closely(event: CoreEvent, within_us: int) -> CoreEvent:

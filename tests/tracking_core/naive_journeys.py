@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from typing import NamedTuple
 
@@ -27,6 +28,8 @@ class Told(NamedTuple):
     began_at_us: int = 0
     length_m: float = 0.0
     fastest_mps: float = 0.0
+    began: tuple[float, float] = (0.0, 0.0)
+    by_silence: bool = False
 
 
 class NaiveKalman:
@@ -120,11 +123,11 @@ class NaiveJourney:
     def read(self, fix: Position, *, connected: bool = True) -> None:
         """`connected`: it came from the fix before by a way that is known."""
         settings, last = self.settings, self.last
-        silent = last is not None and fix.observed_at_us - last.observed_at_us > settings.trip_silence_us
+        silent = last is not None and fix.observed_at_us - last.observed_at_us >= settings.trip_silence_us
         if silent:
             assert last is not None
             if self.on_trip:
-                self._end_trip(last.observed_at_us + settings.trip_silence_us)
+                self._end_trip(last.observed_at_us + settings.trip_silence_us, by_silence=True)
             self.departure, self.on_trip = None, False
         elapsed_us = fix.observed_at_us - last.observed_at_us if last is not None and connected else 0
         if self.kalman is None or not 0 < elapsed_us <= settings.derive_within_us:
@@ -183,8 +186,9 @@ class NaiveJourney:
         if place.stopped:
             began_us = place.first.observed_at_us
             self.told.append(Told("stop_ended", last.observed_at_us, fix.observed_at_us, place.where, began_us))
-        unseen_us = (place.away or fix).observed_at_us - last.observed_at_us
-        if known and self.departure is None and unseen_us <= self.settings.trip_silence_us:
+        away = [each.observed_at_us for each in (last, place.away, fix) if each is not None]
+        unseen_us = max(later - earlier for earlier, later in itertools.pairwise(away))
+        if known and self.departure is None and unseen_us < self.settings.trip_silence_us:
             self.departure = Told("trip_started", last.observed_at_us, 0, place.where)
             self.departed_m = before_m
         far = (
@@ -195,7 +199,12 @@ class NaiveJourney:
             self.on_trip = True
             self.told.append(self.departure._replace(confirmed_at_us=fix.observed_at_us))
 
-    def _end_trip(self, confirmed_at_us: int) -> None:
+    def fall_silent(self, confirmed_at_us: int) -> Told:
+        """What is told when nothing is heard until then."""
+        self._end_trip(confirmed_at_us, by_silence=True)
+        return self.told[-1]
+
+    def _end_trip(self, confirmed_at_us: int, *, by_silence: bool = False) -> None:
         assert self.departure is not None
         assert self.place is not None
         assert self.last is not None
@@ -211,6 +220,8 @@ class NaiveJourney:
                 self.departure.observed_at_us,
                 self.counted_m + way_m - self.departed_m,
                 self.fastest_mps,
+                self.departure.place,
+                by_silence,
             )
         )
         self.departure, self.on_trip = None, False

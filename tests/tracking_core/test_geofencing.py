@@ -29,7 +29,7 @@ class Drive:
     """One engine, devices 0 and 2 of tenant t and device 1 of tenant u; a fix a minute."""
 
     def __init__(self, *fences: FenceDefinition) -> None:
-        self.engine = Engine(EngineSettings())
+        self.engine = Engine(EngineSettings(follows_journeys=False))
         self.engine.announce([DeviceIdentity(n, "u" if n == 1 else "t", f"d{n}") for n in range(3)])
         self.minute = 0
         for fence in fences:

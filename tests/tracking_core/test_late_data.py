@@ -21,7 +21,17 @@ from tracking_core.verdicts import Verdict
 
 NOW_US = START_US + HOUR_US
 KEPT = 64
-WIDE = EngineSettings(jump_slack_m=50.0, imprecise_m=100.0, kept_fixes=KEPT, signal_lost_after_us=25 * SECOND_US)
+WIDE = EngineSettings(
+    jump_slack_m=50.0,
+    imprecise_m=100.0,
+    kept_fixes=KEPT,
+    signal_lost_after_us=25 * SECOND_US,
+    stop_clear_m=1500.0,
+    stop_after_us=15 * SECOND_US,
+    trip_departs_m=1200.0,
+    trip_closes_after_us=20 * SECOND_US,
+    trip_silence_us=28 * SECOND_US,
+)
 NARROW = dataclasses.replace(WIDE, kept_fixes=4)
 
 Key = tuple[int, int, float, float]

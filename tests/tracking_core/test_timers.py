@@ -13,7 +13,7 @@ from tracking_core.events import Cause, CoreEvent, EventKind, SignalChange, Stan
 from tracking_core.settings import EngineSettings
 
 AFTER_US = 10 * MINUTE_US
-SETTINGS = EngineSettings(signal_lost_after_us=AFTER_US)
+SETTINGS = EngineSettings(signal_lost_after_us=AFTER_US, follows_journeys=False)
 
 
 def at(minute: float) -> int:

@@ -24,7 +24,7 @@ from tracking_core.events import (
 )
 from tracking_core.settings import EngineSettings
 
-SETTINGS = EngineSettings(signal_lost_after_us=0)
+SETTINGS = EngineSettings(signal_lost_after_us=0, follows_journeys=False)
 # From 0 to 0.01 degrees: a kilometre. Devices drive along the parallel in its middle.
 SQUARE = MultiPolygonShape(((np.array([(0.0, 0.0), (0.01, 0.0), (0.01, 0.01), (0.0, 0.01)]),),))
 ROAD = CorridorShape(np.array([(0.0, 0.005), (0.1, 0.005)]), 100.0)

@@ -114,6 +114,12 @@ function kmh(speedMps: unknown): string {
   return `${Math.round(Number(speedMps) * 3.6)} km/h`;
 }
 
+/** " of 12.3 km", where that is known. */
+function kilometres(details: Readonly<Record<string, unknown>>): string {
+  const metres = Number(details.distance_m ?? Number.NaN);
+  return Number.isNaN(metres) ? "" : ` of ${(metres / 1000).toFixed(1)} km`;
+}
+
 /** What happened, without who: "entered Harbour". */
 export function describe(event: TrackingEvent): string {
   const { details } = event;
@@ -132,6 +138,10 @@ export function describe(event: TrackingEvent): string {
     case "corridor_returned": return `back on ${fence}`;
     case "signal_lost": return "signal lost";
     case "signal_restored": return "signal restored";
+    case "stop_began": return "stopped";
+    case "stop_ended": return "left its stop";
+    case "trip_started": return "set off";
+    case "trip_ended": return `ended its trip${kilometres(details)}`;
     default: return event.kind.replaceAll("_", " ");
   }
 }

@@ -44,6 +44,10 @@ test("says what happened", () => {
   expect(words(readEvent(json(1, { kind: "geofence_exited", details: { fence_id: "yard", fence_name: "" } })))).toBe("left yard");
   expect(words(readEvent(json(1, { kind: "excursion_opened", details: { quantity: "temperature_celsius", value: 9.44 } })))).toBe("out of limits: 9.4 °C");
   expect(words(readEvent(json(1, { kind: "signal_lost", details: {} })))).toBe("signal lost");
+  expect(words(readEvent(json(1, { kind: "stop_began", details: {} })))).toBe("stopped");
+  expect(words(readEvent(json(1, { kind: "stop_ended", details: {} })))).toBe("left its stop");
+  expect(words(readEvent(json(1, { kind: "trip_started", details: {} })))).toBe("set off");
+  expect(words(readEvent(json(1, { kind: "trip_ended", details: { distance_m: 12_345 } })))).toBe("ended its trip of 12.3 km");
   const seen = { epc: "3074257BF7194E4000001A85", epc_uri: "urn:epc:id:sgtin:0614141.812345.6789", antenna: 1 };
   expect(words(readEvent(json(1, { kind: "tag_arrived", details: seen })))).toBe("read tag sgtin 0614141.812345.6789");
   expect(words(readEvent(json(1, { kind: "tag_departed", details: { epc: "0030", epc_uri: null } })))).toBe("lost tag 0030");

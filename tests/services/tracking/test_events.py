@@ -22,7 +22,11 @@ from tracking_core.events import (
     FenceSpeeding,
     SignalChange,
     Standing,
+    StopBeginning,
+    StopEnding,
     TagPresence,
+    TripEnd,
+    TripStart,
 )
 
 DETAILS: dict[EventKind, EventDetails] = {
@@ -39,6 +43,10 @@ DETAILS: dict[EventKind, EventDetails] = {
     EventKind.GEOFENCE_CROSSED: FencePassage("Port", T0 + 3, Direction.BACKWARD),
     EventKind.CORRIDOR_LEFT: FenceCrossing("Road"),
     EventKind.CORRIDOR_RETURNED: FenceCrossing("Road"),
+    EventKind.STOP_BEGAN: StopBeginning(),
+    EventKind.STOP_ENDED: StopEnding(T0 - 11),
+    EventKind.TRIP_STARTED: TripStart(),
+    EventKind.TRIP_ENDED: TripEnd(T0 - 13, 53.5, 10.0, 4321.5, 22.2, True),
 }
 
 
@@ -61,9 +69,10 @@ def test_every_kind_becomes_its_field_of_the_oneof(kind: EventKind):
     detail = getattr(event, kind.value)
     for name, value in DETAILS[kind]._asdict().items():
         assert getattr(detail, name) == value
-    if not isinstance(DETAILS[kind], TagPresence | SignalChange):
-        assert getattr(detail, "limit_id" if kind.value.startswith("excursion") else "fence_id") == "subject"
+    if isinstance(DETAILS[kind], ExcursionOpening | ExcursionClosing):
+        assert detail.limit_id == "subject"
     if isinstance(DETAILS[kind], FenceCrossing | FenceDwell | FenceSpeeding | FencePassage):
+        assert detail.fence_id == "subject"
         assert detail.fence_version == 4
 
 
@@ -91,6 +100,10 @@ def test_severities():
         "signal_lost",
     }
     assert {kind.value for kind, severity in SEVERITY_OF.items() if severity == event_pb2.SEVERITY_NONE} == {
+        "stop_began",
+        "stop_ended",
+        "trip_ended",
+        "trip_started",
         "tag_arrived",
         "tag_departed",
     }

@@ -60,15 +60,25 @@ def flush_of(
         verdict_changes=verdict_changes(batches, DIRECTORY, counters),
         event_columns=("event_id", "tenant", "device_id", "device_number", "kind", "subject_id", "severity", "cause",
                        "revision", "assumed", "observed_at_us", "confirmed_at_us", "latitude_deg", "longitude_deg",
-                       "body"),
+                       "body", "amends_event_id", "standing"),
         events=events or {},
         devices=devices,
         counters=counters,
     )  # fmt: skip
 
 
-def event(event_id: str, at_us: int, kind: str = "geofence_entered", severity: int = 2, device: str = "truck-1"):
-    return (event_id, "acme", device, 0, kind, "port", severity, 1, 0, 0, at_us, at_us, None, None, event_id.encode())
+def event(
+    event_id: str,
+    at_us: int,
+    kind: str = "geofence_entered",
+    severity: int = 2,
+    device: str = "truck-1",
+    revision: int = 0,
+    amends: str | None = None,
+    standing: int = 1,
+):
+    return (event_id, "acme", device, 0, kind, "port", severity, 1, revision, 0, at_us, at_us, None, None,
+            event_id.encode(), amends, standing)  # fmt: skip
 
 
 async def test_the_migrated_schema_is_the_one_in_tables(engine: AsyncEngine, database_url: str):
@@ -273,6 +283,25 @@ async def test_events_page_newest_first_and_filter(engine: AsyncEngine):
     assert await ids(device_id="truck-1", from_us=T0 + 1) == ["e3", "e2"]
     assert await ids(until_us=T0 + SECOND) == ["e1"]
     assert await repository.events(EventFilter("bolt"), before=None, limit=9) == []
+
+
+async def test_events_that_stand(engine: AsyncEngine):
+    """Of each event the last revision; nothing of one that was withdrawn."""
+    repository = HistoryRepository(engine)
+    await repository.offsets(1)
+    made = [
+        event("kept", T0),
+        event("amended", T0 + SECOND),
+        event("amended-1", T0 + 2 * SECOND, revision=1, amends="amended", standing=2),
+        event("gone", T0 + 3 * SECOND),
+        event("gone-1", T0 + 3 * SECOND, revision=1, amends="gone", standing=3),
+        event("back", T0 + 4 * SECOND),
+        event("back-1", T0 + 4 * SECOND, revision=1, amends="back", standing=3),
+        event("back-2", T0 + 4 * SECOND, revision=2, amends="back", standing=2),
+    ]
+    await repository.write(flush_of([], {0: (START, FIRST)}, events={"acme": made}))
+    found = await repository.events(EventFilter("acme", standing_only=True), before=None, limit=9)
+    assert [each.event_id for each in found] == ["back-2", "amended-1", "kept"]
 
 
 def put(body: bytes, device_id: str = ""):
