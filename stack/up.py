@@ -150,7 +150,7 @@ async def _start_and_watch(
     stop: Stop,
 ) -> None:
     keys = load_or_create_keys(folder)
-    await asyncio.to_thread(warmup.ensure, _note)
+    await warmup.ensure(_note)
     for child in children:
         with console.status(f"starting {child.name}") if console.is_terminal else contextlib.nullcontext():
             await supervisor.start(child)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import pathlib
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -40,22 +40,31 @@ def _mark() -> pathlib.Path:
     return ROOT / "stack" / "__pycache__" / f"kernels-{_sources()}.compiled"
 
 
-def ensure(say: Callable[[str], None]) -> None:
-    """Compiles what is not compiled yet. Raises FatalError with the compiler's last line."""
+async def ensure(say: Callable[[str], None]) -> None:
+    """Compiles what is not compiled yet; cancelled, it stops at once. Raises FatalError with the compiler's last
+    line.
+    """
     mark = _mark()
     if mark.exists():
         return
     say("compiling kernels, once for this version; it takes about a minute")
     started_s = time.monotonic()
-    running = {
-        name: subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.PIPE, text=True)
-        for name, code in PARTS.items()
-    }
-    for name, process in running.items():
-        said = process.communicate()[1]
-        if process.returncode != 0:
-            raise FatalError(f"compiling the kernels of {name} failed: {said.strip().splitlines()[-1:]}")
-        say(f"kernels of {name} compiled after {time.monotonic() - started_s:.0f} s")
+    running: dict[str, asyncio.subprocess.Process] = {}
+    try:
+        for name, code in PARTS.items():
+            running[name] = await asyncio.create_subprocess_exec(
+                sys.executable, "-c", code, cwd=ROOT, stderr=asyncio.subprocess.PIPE
+            )
+        for name, process in running.items():
+            said = (await process.communicate())[1].decode(errors="replace")
+            if process.returncode != 0:
+                raise FatalError(f"compiling the kernels of {name} failed: {said.strip().splitlines()[-1:]}")
+            say(f"kernels of {name} compiled after {time.monotonic() - started_s:.0f} s")
+    finally:
+        for process in running.values():
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
     try:
         mark.parent.mkdir(exist_ok=True)
         mark.touch()
@@ -69,4 +78,4 @@ def command() -> None:
     if _mark().exists():
         console.print("kernels are compiled")
         raise typer.Exit
-    ensure(console.print)
+    asyncio.run(ensure(console.print))

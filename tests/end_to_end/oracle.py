@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from drover.telemetry.v1 import reading_pb2
 from geofence.geojson import from_feature
@@ -33,7 +33,10 @@ def is_admissible(position: reading_pb2.Position) -> bool:
 
 
 EventKey = tuple[str, str, str, int]
-"""Device, kind, fence, when."""
+"""Device, kind, fence or nothing, when."""
+
+KINDS: Final = frozenset({"geofence_entered", "geofence_exited", "signal_lost", "signal_restored"})
+"""What is compared; stops and trips have an oracle of their own, in tests/tracking_core."""
 
 
 def events(rows: Iterable[Row], features: Sequence[dict[str, Any]], tenant: str) -> list[EventKey]:
@@ -58,7 +61,11 @@ def events(rows: Iterable[Row], features: Sequence[dict[str, Any]], tenant: str)
     names = {number: device_id for device_id, number in numbers.items()}
     ordered = sorted(readings, key=lambda reading: reading.observed_at_us)
     found = naive.standing(naive.events_of(ordered, [from_feature(feature, tenant) for feature in features]))
-    return sorted((names[event.device], str(event.kind), event.subject_id, event.observed_at_us) for event in found)
+    return sorted(
+        (names[event.device], str(event.kind), event.subject_id, event.observed_at_us)
+        for event in found
+        if event.kind in KINDS
+    )
 
 
 def differences(wanted: Sequence[EventKey], found: Sequence[EventKey]) -> list[str]:

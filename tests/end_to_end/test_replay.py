@@ -65,14 +65,14 @@ def define_fences(stack: StackProcess) -> None:
 
 
 def events_of(stack: StackProcess) -> list[oracle.EventKey]:
-    """Those that stand: the last revision of each, if that does not withdraw it."""
+    """Those that stand, of the kinds that are compared: the last revision of each, if that does not withdraw it."""
     told: dict[str, Any] = {}
     for event in sorted(stack.get_all("/v1/events", limit=1000), key=lambda event: event["revision"]):
         told[event["amends_event_id"] or event["event_id"]] = event
     return sorted(
-        (event["device_id"], event["kind"], event["details"]["fence_id"], oracle.time_us(event["observed_at"]))
+        (event["device_id"], event["kind"], event["details"].get("fence_id", ""), oracle.time_us(event["observed_at"]))
         for event in told.values()
-        if event["standing"] != "withdrawn"
+        if event["standing"] != "withdrawn" and event["kind"] in oracle.KINDS
     )
 
 
