@@ -21,7 +21,7 @@ from tracking_core.definitions import DeviceIdentity
 from tracking_core.engine import Engine
 from tracking_core.settings import EngineSettings
 
-SETTINGS = EngineSettings(partitions=2, partition=0)
+SETTINGS = EngineSettings(partitions=2, partition=0, follows_journeys=False)
 TRUCK, VAN = Device(0, "acme", "truck", ""), Device(1, "acme", "van", "")
 YARD = Fence(
     fence_id="yard", tenant="acme", name="Yard", version=3,
