@@ -233,7 +233,15 @@ def count_events(journal: JournalColumns, first: int, from_us: int) -> int:
 
 
 @scalar_kernel
-def touch(rows: I64, start: int, end: int, devices: DeviceColumns, timeline: Timeline, capacity: int) -> float:
+def touch(
+    rows: I64,
+    start: int,
+    end: int,
+    devices: DeviceColumns,
+    timeline: Timeline,
+    journeys: JourneyColumns,
+    capacity: int,
+) -> float:
     """Reads what the fold of these fixes will need, and returns a number that means nothing.
 
     A fold waits for some twenty lines of memory one after the other, each of another device than the one before; here
@@ -249,6 +257,9 @@ def touch(rows: I64, start: int, end: int, devices: DeviceColumns, timeline: Tim
         nothing += float(devices.due_us[row]) + float(devices.lag_us[row]) + float(devices.lost_at_us[row])
         nothing += devices.tenant[row] + devices.first_presence[row] + devices.first_change[row]
         nothing += timeline.ring.head[row] + timeline.ring.length[row]
+        if len(journeys.now) > 0:
+            journey = journeys.now[row]
+            nothing += float(journey["since_us"]) + float(journey["state"]) + float(journeys.trip[row]["state"])
     for i in range(start, end):
         row = rows[i]
         length = timeline.ring.length[row]
@@ -259,6 +270,9 @@ def touch(rows: I64, start: int, end: int, devices: DeviceColumns, timeline: Tim
         if len(timeline.kept) > 0:
             kept = timeline.kept[place]
             nothing += float(kept["received_at_us"]) + float(kept["verdict"])
+            if len(timeline.journeys) > 0:
+                beside = timeline.journeys[place]
+                nothing += float(beside["since_us"]) + float(beside["state"])
             if length == capacity:
                 base = timeline.base[row]
                 nothing += float(base["counted_at_us"]) + float(base["suspect_at_us"])
@@ -313,7 +327,7 @@ def fold_fixes(
         i = progress[_READING]
         if i >= touched:
             touched = min(i + _AHEAD, len(rows))
-            if math.isinf(touch(rows, i, touched, devices, timeline, capacity)):
+            if math.isinf(touch(rows, i, touched, devices, timeline, journeys, capacity)):
                 progress[_TOUCHED] = touched
         row = rows[i]
         at_us = fixes.observed_at_us[i]

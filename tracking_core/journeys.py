@@ -28,7 +28,19 @@ from tracking_core.smoothing import (
     smooth,
     smoothed_speed_mps,
 )
-from tracking_core.stays import LEFT, NO_STAY, STOPPED, STOPPED_HERE, PlacedFix, Stay, StayRules, doubt_m, move_on
+from tracking_core.stays import (
+    LEFT,
+    NO_STAY,
+    STOPPED,
+    STOPPED_HERE,
+    PlacedFix,
+    Stay,
+    StayRules,
+    doubt_m,
+    is_within,
+    move_on,
+    stay_on,
+)
 
 NO_TRIP: Final = 0
 DEPARTED: Final = 1
@@ -111,6 +123,22 @@ def is_silent(last_us: int, at_us: int, rules: JourneyRules) -> bool:
 
 
 @scalar_kernel
+def stands(stay: Stay, trip: Trip, before: Neighbour) -> bool:
+    """Whether a device that came by a known way is at a stop and on no trip, as most devices are most of the time."""
+    return bool(stay.state == STOPPED and stay.leaving == 0 and trip.state == NO_TRIP and before.at_us != NO_TIME)
+
+
+@scalar_kernel
+def stand_on(
+    journey: Journey, at_us: int, latitude_deg: float, longitude_deg: float, accuracy_m: float, rules: JourneyRules
+) -> Journey:
+    """What `travel` comes to for a device that stands and still does; neither a leg nor a velocity is needed."""
+    stay = stay_on(journey.stay, at_us, latitude_deg, longitude_deg)
+    variance_m2 = axis_variance_m2(accuracy_m, rules.smoothing) / stay.fixes
+    return Journey(at_rest(stay.latitude_deg, stay.longitude_deg, variance_m2), stay, journey.odometer_m, 0.0)
+
+
+@scalar_kernel
 def travel(
     journey: Journey, trip: Trip, fix: MeasuredFix, before: Neighbour, last_us: int, rules: JourneyRules
 ) -> tuple[Journey, Trip, int]:
@@ -121,11 +149,15 @@ def travel(
     and TRIP_ENDED at the `since_us` and place of the stay now, STOP_ENDED at the `until_us` and place of the stay that
     was, TRIP_STARTED as the trip says.
     """
+    # Columns have it in half the digits; all that follows is reckoned in full.
+    accuracy_m = np.float64(fix.accuracy_m)
+    if stands(journey.stay, trip, before) and is_within(
+        journey.stay, fix.latitude_deg, fix.longitude_deg, accuracy_m, rules.stays
+    ):
+        return stand_on(journey, fix.observed_at_us, fix.latitude_deg, fix.longitude_deg, accuracy_m, rules), trip, 0
     elapsed_us = fix.observed_at_us - before.at_us if before.at_us != NO_TIME else 0
     if journey.stay.fixes == 0:
         elapsed_us = 0
-    # Columns have it in half the digits; all that follows is reckoned in full.
-    accuracy_m = np.float64(fix.accuracy_m)
     smoothed = smooth(journey.smoothed, elapsed_us, fix.latitude_deg, fix.longitude_deg, accuracy_m, rules.smoothing)
     placed = PlacedFix(
         fix.observed_at_us,

@@ -86,13 +86,20 @@ def passing(at_us: int, latitude_deg: float, longitude_deg: float) -> Stay:
 
 
 @scalar_kernel
-def stay_on(stay: Stay, fix: PlacedFix) -> Stay:
+def is_within(stay: Stay, latitude_deg: float, longitude_deg: float, accuracy_m: float, rules: StayRules) -> bool:
+    """Whether a fix is at the place of a stay, as far as its accuracy can tell."""
+    away_m = distance_m(stay.latitude_deg, stay.longitude_deg, latitude_deg, longitude_deg)
+    return bool(away_m - doubt_m(accuracy_m, rules) <= rules.radius_m)
+
+
+@scalar_kernel
+def stay_on(stay: Stay, at_us: int, latitude_deg: float, longitude_deg: float) -> Stay:
     """A stop with one more fix."""
     fixes = min(stay.fixes + 1, _MOST_FIXES)
-    latitude_deg = stay.latitude_deg + (fix.latitude_deg - stay.latitude_deg) / fixes
-    step_deg = wrap_degrees(fix.longitude_deg - stay.longitude_deg)
-    longitude_deg = wrap_degrees(stay.longitude_deg + step_deg / fixes)
-    return Stay(STOPPED, 0, fixes, stay.since_us, fix.at_us, latitude_deg, longitude_deg, 0.0)
+    mean_latitude_deg = stay.latitude_deg + (latitude_deg - stay.latitude_deg) / fixes
+    step_deg = wrap_degrees(longitude_deg - stay.longitude_deg)
+    mean_longitude_deg = wrap_degrees(stay.longitude_deg + step_deg / fixes)
+    return Stay(STOPPED, 0, fixes, stay.since_us, at_us, mean_latitude_deg, mean_longitude_deg, 0.0)
 
 
 @scalar_kernel
@@ -118,7 +125,7 @@ def move_on(
     doubt = doubt_m(fix.accuracy_m, rules)
     if away_m - doubt <= rules.radius_m:
         if stay.state == STOPPED:
-            return stay_on(stay, fix), NOTHING_HAPPENED, 0.0
+            return stay_on(stay, fix.at_us, fix.latitude_deg, fix.longitude_deg), NOTHING_HAPPENED, 0.0
         if fix.at_us - stay.since_us < rules.after_us:
             fixes = min(stay.fixes + 1, _MOST_FIXES)
             stayed = Stay(

@@ -35,7 +35,7 @@ KEPT_FIX: Final = np.dtype(
         ("heading_deg", "f4"),
         ("known_speed_mps", "f4"),
         ("known_heading_deg", "f4"),
-        ("verdict", "i8"),
+        ("verdict", "u1"),
     ]
 )
 """A fix beside its place in the ring: as measured; what of it was derived once it counted; its present verdict. One
