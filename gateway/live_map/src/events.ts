@@ -29,6 +29,8 @@ export interface TrackingEvent {
   readonly deviceId: string;
   readonly deviceNumber: number;
   readonly observedAtUs: number;
+  /** The observation that made it certain; the time itself where none was needed. */
+  readonly confirmedAtUs: number;
   readonly cause: string;
   readonly revision: number;
   readonly standing: Standing;
@@ -52,6 +54,7 @@ export function readEvent(json: TrackingEventJson, alert = json.alert ?? false):
     deviceId: json.device_id,
     deviceNumber: json.device_number,
     observedAtUs: timeUs(json.observed_at),
+    confirmedAtUs: timeUs(json.confirmed_at || json.observed_at),
     cause: json.cause ?? "",
     revision: json.revision ?? 0,
     standing: (STANDINGS.includes(json.standing ?? "") ? json.standing : "told") as Standing,

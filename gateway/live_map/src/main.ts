@@ -120,7 +120,7 @@ const fences = new FenceList(store, api, {
   notice,
 });
 const openTab = showTabs(byId("browser"), { vehicles: vehicles.element, fences: fences.element });
-new AlertFeed(byId("alerts"), store, clock, visit, (event, fenceId) => api.explain(event.deviceId, fenceId, event.observedAtUs));
+new AlertFeed(byId("alerts"), store, clock, visit, (event, fenceId) => api.explain(event.deviceId, fenceId, event.confirmedAtUs));
 new DrawPanel(byId("draw"), store, api, draw, (fenceId) => {
   openTab("fences");
   store.set({ selectedFence: fenceId });
