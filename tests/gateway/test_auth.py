@@ -37,6 +37,8 @@ ROUTES: list[tuple[str, str, Any, set[Role]]] = [
     ("GET", "/v1/devices/truck-1/commands", None, READ),
     ("GET", "/v1/devices/truck-1/commands/1", None, READ),
     ("GET", "/v1/devices/truck-1/track", None, READ),
+    ("GET", "/v1/devices/truck-1/trips", None, READ),
+    ("GET", "/v1/devices/truck-1/stops", None, READ),
     ("GET", "/v1/devices/truck-1/explain?fence=yard&at=2026-01-02T10:00:00Z", None, READ),
     ("GET", "/v1/positions", None, READ),
     ("GET", "/v1/geofences", None, READ),
