@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query
 from pydantic import Field
 from starlette.responses import Response
 
+from drover.api.ingest.v1.ingest_service_pb2 import GetDeviceRequest
 from drover.api.tracking.v1.tracking_service_pb2 import ListEventsRequest
 from drover.tracking.v1.event_pb2 import TrackingEvent
 from gateway.auth import Reader
@@ -16,6 +17,7 @@ from gateway.json_view import Json, json_response, time_text
 from gateway.paging import cursor, page_token
 from gateway.rest.context import Services
 from gateway.rest.documentation import DeviceId, Page, PageQuery, Shown, TimeText, TimeUs, problems
+from gateway.rest.positions import BadPeriod
 
 router = APIRouter(prefix="/v1/devices", tags=["journeys"])
 
@@ -85,7 +87,7 @@ def stop_view(event: TrackingEvent) -> Json:
     }
 
 
-@router.get("/{device_id}/trips", response_model=Page[TripView], responses=problems())
+@router.get("/{device_id}/trips", response_model=Page[TripView], responses=problems(404))
 async def list_trips(
     session: Reader, services: Services, device_id: DeviceId, wanted: Annotated[JourneysQuery, Query()]
 ) -> Response:
@@ -93,7 +95,7 @@ async def list_trips(
     return await _standing(session, services, device_id, "trip_ended", wanted, trip_view)
 
 
-@router.get("/{device_id}/stops", response_model=Page[StopView], responses=problems())
+@router.get("/{device_id}/stops", response_model=Page[StopView], responses=problems(404))
 async def list_stops(
     session: Reader, services: Services, device_id: DeviceId, wanted: Annotated[JourneysQuery, Query()]
 ) -> Response:
@@ -109,6 +111,10 @@ async def _standing(
     wanted: JourneysQuery,
     show: Callable[[TrackingEvent], Json],
 ) -> Response:
+    if wanted.until_us is not None and wanted.until_us <= (wanted.since_us or 0):
+        raise BadPeriod("`until` must be after `from`")
+    # An unknown device has no list, not an empty one.
+    await services.call(services.registry.GetDevice, GetDeviceRequest(device_id=device_id), session.token)
     request = ListEventsRequest(
         device_id=device_id,
         kind=kind,

@@ -424,6 +424,8 @@ async def test_events(gateway: Gateway) -> None:
 
 
 async def test_trips_and_stops(gateway: Gateway) -> None:
+    for number in (1, 2):
+        gateway.world.device("acme", f"truck-{number}", number)
     start = {"started_latitude_deg": 53.0, "started_longitude_deg": 9.0}
     hour = 3_600_000_000
     whole = _event(4, trip_ended=TripEnded(started_at_us=T0 - hour, distance_m=812.5, fastest_mps=9.0, duration_us=hour,
@@ -450,6 +452,11 @@ async def test_trips_and_stops(gateway: Gateway) -> None:
         assert (await get(gateway, f"/v1/devices/{path}", Page[TripView if "trips" in path else StopView]))[
             "items"
         ] == []
+    async with gateway.http(Role.VIEWER) as http:
+        backwards = await http.get("/v1/devices/truck-1/trips?from=2022-01-03T00:00:00Z&until=2022-01-03T00:00:00Z")
+        unknown = await http.get("/v1/devices/truck-3/stops")
+    assert (backwards.status_code, backwards.json()["code"]) == (422, "bad_period")
+    assert (unknown.status_code, unknown.json()["code"]) == (404, "unknown_device")
 
 
 async def test_explanations(gateway: Gateway) -> None:
