@@ -32,7 +32,7 @@ from tracking_core.verdicts import Verdict
 TEN = 1_767_348_000 * SECOND
 """2026-01-02 10:00:00 UTC."""
 M_PER_DEG = 74_630.0
-RULES = EngineSettings(horizon_us=3 * 3600 * SECOND)
+RULES = EngineSettings(horizon_us=3 * 3600 * SECOND, follows_journeys=False)
 
 
 def clock(text: str) -> int:
