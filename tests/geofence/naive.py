@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from fractions import Fraction
 
 import numba
@@ -33,12 +34,29 @@ def geometry(shape: MultiPolygonShape) -> shapely.MultiPolygon:
 
 
 def containing(geometries, x, y) -> list[list[int]]:
-    """For each point, the places of the geometries that shapely says intersect it."""
+    """For each point, the places of the geometries that shapely says intersect it, and of those on whose boundary it is
+    exactly: now and then shapely, which reckons in doubled doubles, takes such a point for one beside the edge.
+    """
     tree = shapely.STRtree(geometries)
-    found: list[list[int]] = [[] for _ in x]
-    for point, place in tree.query(shapely.points(x, y), predicate="intersects").T.tolist():
-        found[point].append(place)
+    points = shapely.points(x, y)
+    found: list[set[int]] = [set() for _ in x]
+    for point, place in tree.query(points, predicate="intersects").T.tolist():
+        found[point].add(place)
+    for point, place in tree.query(points, predicate="dwithin", distance=1e-12).T.tolist():
+        if place not in found[point] and is_on_boundary(geometries[place], float(x[point]), float(y[point])):
+            found[point].add(place)
     return [sorted(places) for places in found]
+
+
+def is_on_boundary(geometry, x: float, y: float) -> bool:
+    """Whether a point is on an edge, without any rounding."""
+    for line in shapely.get_parts(shapely.boundary(geometry)):
+        for (ax, ay), (bx, by) in itertools.pairwise(shapely.get_coordinates(line).tolist()):
+            if min(ax, bx) <= x <= max(ax, bx) and min(ay, by) <= y <= max(ay, by):
+                across = (Fraction(bx) - Fraction(ax)) * (Fraction(y) - Fraction(ay))
+                if across == (Fraction(by) - Fraction(ay)) * (Fraction(x) - Fraction(ax)):
+                    return True
+    return False
 
 
 def polygon(fence_id: str, *rings, tenant: str = "acme", **others) -> FenceDefinition:

@@ -123,6 +123,12 @@ def rings_with_points(draw):
 @example(([(0, 0), (2, 0), (2, 1), (4, 1), (4, 2), (0, 2)], [(x / 2, 1) for x in range(-1, 10)]))
 @example(([(0, 0), (5e-9, 0), (0, 5e-9)], [(2.5e-9, 2.5e-9), (5e-9, 5e-9), (0, 5e-9)]))
 @example(([(-8, -8), (8, -8), (8, 8), (-8, 8), (-8, 0), (-7, 0), (-8, -1)], [(-7, 0), (-8, -0.5), (-7.5, 0)]))
+@example(  # the last is exactly on an edge, though shapely says it is not
+    (
+        [(0, 0), (0, 1), (0.6107579143451236, -6.319368590411415), (-4.289267723071354, 4.927207505567612)],
+        [(-0.6142484950089957, -3.507724566416658)],
+    )
+)
 def test_any_ring_equals_shapely(ring_and_points):
     ring, points = ring_and_points
     x, y = np.array(points, float).T
