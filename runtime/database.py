@@ -9,6 +9,7 @@ The schema is the business of `runtime/migrations.py`.
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final, NewType
@@ -91,11 +92,27 @@ def _prepare_sqlite(driver_connection: Any, _record: object) -> None:
     cursor = driver_connection.cursor()
     # First the patience, then what may need it: two processes that open a new file at once both set its journal mode.
     cursor.execute(f"PRAGMA busy_timeout = {SQLITE_BUSY_TIMEOUT_MS}")
-    cursor.execute("PRAGMA journal_mode = WAL")
+    _write_ahead(cursor)
     # WAL with NORMAL may lose the last commits on power failure; what we commit has been acknowledged to a device.
     cursor.execute("PRAGMA synchronous = FULL")
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.close()
+
+
+def _write_ahead(cursor: Any) -> None:
+    """SQLite does not always wait here, whatever the patience: not where another process is just setting the mode of a
+    new file too, or is the last to close one and clears up.
+    """
+    deadline_s = time.monotonic() + SQLITE_BUSY_TIMEOUT_MS / 1000
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if not is_away(error) or time.monotonic() > deadline_s:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _begin_sqlite(connection: Connection) -> None:
