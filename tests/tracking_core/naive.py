@@ -380,6 +380,8 @@ class NaiveEngine:
         """Of these alone they may have changed."""
         self._index: shapely.STRtree | None = None
         self._indexed: list[tuple[str, str]] = []
+        self._passable: list[tuple[tuple[str, str], NaiveFence]] | None = None
+        """Those that passages are told of."""
 
     def announce(self, identities: Iterable[DeviceIdentity]) -> None:
         for identity in identities:
@@ -479,7 +481,7 @@ class NaiveEngine:
         return departed + self._obey(change)
 
     def _obey(self, change: Definition) -> list[CoreEvent]:
-        self._index = None
+        self._index = self._passable = None
         match change:
             case PutFence(fence) if self._news("fence", fence.tenant, fence.fence_id, fence.version):
                 return self._put_fence(fence)
@@ -761,11 +763,14 @@ class NaiveEngine:
         places = (before.latitude_deg, before.longitude_deg, fix.latitude_deg, fix.longitude_deg)
         if metres(*places) > settings.cross_within_m:
             return []
+        if self._passable is None:
+            self._passable = [(key, self.fences[key]) for key in sorted(self.fences)]
+            self._passable = [each for each in self._passable if each[1].definition.visit.cross]
         events = []
-        for key, fence in sorted(self.fences.items()):
+        for key, fence in self._passable:
             presence = state.presences.get(key)
             near = presence is not None and (presence.inside or presence.against)
-            if key[0] != identity.tenant or not fence.definition.visit.cross or near or fence.holds(*places[2:]):
+            if key[0] != identity.tenant or near or fence.holds(*places[2:]):
                 continue
             met = fence.passage(before, fix)
             if met is not None:
