@@ -353,7 +353,8 @@ def fold_fixes(
             if repairs:
                 place = place_of(timeline.ring, row, capacity, age)
                 keep_fix(timeline, place, fixes, i, verdict)
-                keep_journey(timeline, place, row, False, journeys)
+                if verdict != _OK:
+                    keep_journey(timeline, place, row, False, journeys)
             if verdict != _OK:
                 progress[_READING] = i + 1
                 continue
