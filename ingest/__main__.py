@@ -152,6 +152,7 @@ async def serve(stop: Stop, common: CommonSettings, settings: IngestSettings) ->
                         {PATH: grpc_source.open},
                         services,
                         grace_s=settings.drain_s,
+                        limits=settings.grpc_limits(),
                     ),
                     _for_devices(settings, keys.verifier, grpc_source, credentials),
                 ):
@@ -191,6 +192,7 @@ def _for_devices(
         {PATH: source.open},
         tls=shown,
         grace_s=settings.drain_s,
+        limits=settings.grpc_limits(),
     )
 
 

@@ -11,6 +11,7 @@ from pydantic import Field, SecretStr
 
 from ingest.devices.device_name import is_tenant
 from ingest.field_mapping import FieldSources
+from runtime.grpc_streams.liveness import Limits
 from runtime.settings import CommonSettings, Settings
 
 
@@ -116,6 +117,18 @@ class IngestSettings(Settings):
     grpc_high_water_bytes: int = Field(
         64 * 1024 * 1024, ge=1, description="Bytes in flight at which reading from all gRPC streams pauses."
     )
+    grpc_max_connections: int = Field(
+        16_384, ge=1, description="Connections to each gRPC server; calls on further ones are answered UNAVAILABLE."
+    )
+    grpc_idle_s: float = Field(
+        300.0,
+        gt=0,
+        description="How long a gRPC connection may be without a call. Clients connect again by themselves.",
+    )
+    grpc_ping_after_s: float = Field(
+        7200.0, gt=0, description="Silence after which a gRPC peer is pinged: shorter finds dead ones behind a proxy."
+    )
+    grpc_ping_timeout_s: float = Field(20.0, gt=0, description="How long it has to answer before it is cut off.")
     database_url: SecretStr = Field(
         SecretStr(""), description="Devices and dead letters; empty: SQLite file ingest.db in the data folder."
     )
@@ -150,6 +163,10 @@ class IngestSettings(Settings):
     def database(self, common: CommonSettings) -> str:
         """The database's URL."""
         return self.database_url.get_secret_value() or f"sqlite+aiosqlite:///{common.data_dir / 'ingest.db'}"
+
+    def grpc_limits(self) -> Limits:
+        """What each gRPC server puts up with."""
+        return Limits(self.grpc_max_connections, self.grpc_idle_s, self.grpc_ping_after_s, self.grpc_ping_timeout_s)
 
     def topic_rules(self) -> tuple[TopicRule, ...]:
         """`topics`, and the rule for OwnTracks where it has a tenant."""

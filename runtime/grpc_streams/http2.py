@@ -173,6 +173,11 @@ class Http2Connection:
         return tuple(self._streams.values())
 
     @property
+    def has_streams(self) -> bool:
+        """Whether any is open."""
+        return bool(self._streams)
+
+    @property
     def has_greeted(self) -> bool:
         """The peer has shown that it speaks HTTP/2."""
         return self._preface_left == 0
@@ -418,6 +423,12 @@ class Http2Connection:
     def go_away(self) -> None:
         """Tells the peer to open no more streams here; those that it opens meanwhile still come (6.8)."""
         self._out.append(_go_away(ErrorCodes.NO_ERROR))
+
+    def ping(self) -> None:
+        """Asks the peer for a sign of life; its answer tells nothing but that it lives."""
+        if not self.is_closed:
+            self._library.ping(bytes(8))
+            self._take_output()
 
     def lose(self) -> list[Event]:
         """The connection is lost: what becomes of its streams."""

@@ -4,41 +4,43 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import resource
 import socket
 import ssl
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Final, Self, cast
 
 import grpc
+import structlog
 
 from runtime.grpc_server import Doorkeeper
-from runtime.grpc_streams.call import ANSWER_HEADERS, Call, Receiver, trailers_of
+from runtime.grpc_streams.call import Call, Receiver, trailers_of
 from runtime.grpc_streams.framing import FramingError, timeout_s, trailers
-from runtime.grpc_streams.http2 import Ended, Event, Headers, Http2Connection, Opened, Received, Reset, Sent, Stream
+from runtime.grpc_streams.http2 import Headers, Stream
+from runtime.grpc_streams.liveness import Limits
+from runtime.grpc_streams.peer import FAREWELL_S, GREETING_S, Peer
 from runtime.grpc_streams.unary import Handlers, UnaryCall
 from runtime.metrics import Gauge
-from runtime.problems import FatalError, Problem
+from runtime.problems import FatalError, Problem, Unavailable
+
+log = structlog.get_logger()
 
 Method = Callable[[Call], Receiver]
 """Begins to serve a call. Raises a Problem to refuse it."""
 
-_CONNECTIONS: Final = Gauge("drover_grpc_connections", "Connections open to the server of gRPC streams.")
+_CONNECTIONS: Final = Gauge("drover_grpc_connections", "Connections open to servers of gRPC streams.")
 
-_GREETING_S: Final = 20.0
-_FAREWELL_S: Final = 1.0
+_TOO_MANY: Final = "the server has as many connections as it may have: use fewer, or try again later"
 # grpcio's own client, told so while it is writing the first message, says INTERNAL instead of what it was told (one in
 # ten, if refused at once). Besides, whoever tries tokens waits.
 _REFUSAL_S: Final = 0.02
 _BACKLOG: Final = 4096
-# A device that has vanished is noticed after three minutes, whatever its stream has to say.
-_TCP_OPTIONS: Final = (
-    ("TCP_KEEPIDLE", 120),
-    ("TCP_KEEPINTVL", 20),
-    ("TCP_KEEPCNT", 3),
-    ("TCP_USER_TIMEOUT", 60_000),
-    ("TCP_NODELAY", 1),
-)
+# Above the bound on connections so many more are let in to be told so; what comes beyond them is cut off.
+_AT_THE_DOOR: Final = 64
+_OTHER_FILES: Final = 256
+_LOOK_S: Final = (0.01, 5.0)
+"""How often connections are looked at, at least and at most."""
 
 
 class GrpcStreamServer:
@@ -47,6 +49,9 @@ class GrpcStreamServer:
     `methods` serve streams, by path; `services` add their handlers of single requests. With `tls`, HTTP/2 has to be
     agreed on by ALPN. Raises FatalError when the address is taken. `port` is the port bound, for an address that ended
     in :0. Leaving the context lets calls end for `grace_s` seconds, and cuts them off then.
+
+    Calls of connections beyond `limits.max_connections`, or beyond what files the process may open, are answered with
+    UNAVAILABLE and the code `too_many_connections`.
     """
 
     def __init__(
@@ -58,7 +63,10 @@ class GrpcStreamServer:
         *,
         tls: ssl.SSLContext | None = None,
         grace_s: float = 5.0,
+        limits: Limits = Limits(),  # noqa: B008 - frozen
     ) -> None:
+        self.limits: Final = limits
+        self._most = limits.max_connections
         self._address: Final = address
         self._doorkeeper: Final = doorkeeper
         self._tls: Final = tls
@@ -70,8 +78,9 @@ class GrpcStreamServer:
         self._methods: Final[dict[bytes, Method]] = {path.encode(): method for path, method in methods.items()}
         for path, handler in handlers.by_path.items():
             self._methods[path.encode()] = self._unary(handler)
-        self._lines: Final[set[_Line]] = set()
-        self._unflushed: Final[set[_Line]] = set()
+        self._peers: Final[set[Peer]] = set()
+        self._admitted = 0
+        self._unflushed: Final[set[Peer]] = set()
         self._calls: Final[set[Call]] = set()
         self._changed: Final = asyncio.Event()
         self.port = 0
@@ -81,25 +90,32 @@ class GrpcStreamServer:
 
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
+        self._most = _connections_allowed(self.limits.max_connections)
         listening = _listening(self._address)
         self._listener = await self._loop.create_server(
-            lambda: _Line(self), sock=listening, ssl=self._tls, backlog=_BACKLOG
+            lambda: Peer(self),
+            sock=listening,
+            ssl=self._tls,
+            backlog=_BACKLOG,
+            ssl_handshake_timeout=GREETING_S if self._tls else None,
         )
         self.port = listening.getsockname()[1]
+        self._looking = self._loop.create_task(self._look())
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._looking.cancel()
         self._listener.close()
-        for line in tuple(self._lines):
-            line.go_away()
+        for peer in tuple(self._peers):
+            peer.go_away()
         await self._until(lambda: not self._calls, self._grace_s)
-        for line in tuple(self._lines):
-            line.close()
-        await self._until(lambda: not self._lines, _FAREWELL_S)
-        for line in tuple(self._lines):
-            line.abort()
+        for peer in tuple(self._peers):
+            peer.close()
+        await self._until(lambda: not self._peers, FAREWELL_S)
+        for peer in tuple(self._peers):
+            peer.abort()
         if self._tasks:
             await asyncio.wait(self._tasks)
 
@@ -110,44 +126,66 @@ class GrpcStreamServer:
                     self._changed.clear()
                     await self._changed.wait()
 
-    def enter(self, line: _Line) -> None:
-        """A connection."""
-        self._lines.add(line)
-        _CONNECTIONS.set(len(self._lines))
+    async def _look(self) -> None:
+        """Ends connections that nobody uses, and finds those whose peer is gone."""
+        shortest_s = min(self.limits.idle_s, self.limits.ping_after_s, self.limits.ping_timeout_s)
+        every_s = min(max(shortest_s / 4, _LOOK_S[0]), _LOOK_S[1])
+        while True:
+            looked_s = self._loop.time()
+            await asyncio.sleep(every_s)
+            now_s = self._loop.time()
+            if now_s - looked_s > 2 * every_s:
+                continue  # we were busy: what the peers said meanwhile has not been read yet
+            for peer in tuple(self._peers):
+                peer.look(now_s)
 
-    def leave(self, line: _Line) -> None:
+    def enter(self, peer: Peer) -> bool:
+        """A connection. False when there are too many to let it in: it is ended at once."""
+        if len(self._peers) >= self._most + _AT_THE_DOOR:
+            return False
+        peer.is_too_many = self._admitted >= self._most
+        self._admitted += not peer.is_too_many
+        self._peers.add(peer)
+        _CONNECTIONS.inc()
+        return True
+
+    def leave(self, peer: Peer) -> None:
         """It is lost."""
-        self._lines.discard(line)
-        self._unflushed.discard(line)
-        _CONNECTIONS.set(len(self._lines))
+        if peer in self._peers:
+            self._peers.discard(peer)
+            self._admitted -= not peer.is_too_many
+            _CONNECTIONS.dec()
+        self._unflushed.discard(peer)
         self._changed.set()
 
-    def flush_soon(self, line: _Line) -> None:
+    def flush_soon(self, peer: Peer) -> None:
         """One write a connection for all that is sent in a turn of the loop."""
         if not self._unflushed:
             self._loop.call_soon(self._flush)
-        self._unflushed.add(line)
+        self._unflushed.add(peer)
 
     def _flush(self) -> None:
         unflushed = tuple(self._unflushed)
         self._unflushed.clear()
-        for line in unflushed:
-            line.flush()
+        for peer in unflushed:
+            peer.flush()
 
-    def open(self, line: _Line, stream: Stream, headers: Headers) -> None:
+    def open(self, peer: Peer, stream: Stream, headers: Headers) -> None:
         """A request begins."""
         fields = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers}
         media = fields.get("content-type", "").partition(";")[0]
         if fields.get(":method") != "POST":
-            line.http2.end(stream, ((b":status", b"405"),))
+            peer.http2.end(stream, ((b":status", b"405"),))
         elif media != "application/grpc" and not media.startswith("application/grpc+"):
-            line.http2.end(stream, ((b":status", b"415"),))
+            peer.http2.end(stream, ((b":status", b"415"),))
         else:
-            refusal = self._serve(line, stream, fields)
+            refusal = self._serve(peer, stream, fields)
             if refusal is not None:
-                self._loop.call_later(_REFUSAL_S, line.refuse, stream, refusal)
+                self._loop.call_later(_REFUSAL_S, peer.refuse, stream, refusal)
 
-    def _serve(self, line: _Line, stream: Stream, fields: Mapping[str, str]) -> Headers | None:
+    def _serve(self, peer: Peer, stream: Stream, fields: Mapping[str, str]) -> Headers | None:
+        if peer.is_too_many:
+            return trailers_of(Unavailable(_TOO_MANY, code="too_many_connections"))
         method = self._methods.get(fields[":path"].encode("latin-1"))
         if method is None:
             return trailers(grpc.StatusCode.UNIMPLEMENTED, "there is no such method")
@@ -161,8 +199,8 @@ class GrpcStreamServer:
             except FramingError as error:
                 return trailers(error.status, str(error))
         try:
-            caller = self._doorkeeper.admit(fields, line.common_names)
-            call = Call(line, stream, caller, self._over)
+            caller = self._doorkeeper.admit(fields, peer.common_names)
+            call = Call(peer, stream, caller, self._over)
             call.receiver = method(call)
         except Problem as problem:
             return trailers_of(problem)
@@ -178,118 +216,13 @@ class GrpcStreamServer:
             self._changed.set()
 
 
-class _Line(asyncio.Protocol):
-    """One connection."""
-
-    def __init__(self, server: GrpcStreamServer) -> None:
-        self._server: Final = server
-        self._loop: Final = asyncio.get_running_loop()
-        self.http2 = Http2Connection()
-        self.is_writable = True
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Called by asyncio, with TLS after the handshake."""
-        self._transport = cast("asyncio.Transport", transport)
-        self._server.enter(self)
-        self._greeting = self._loop.call_later(_GREETING_S, self._await_no_longer)
-        secure: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
-        if secure is not None and secure.selected_alpn_protocol() != "h2":
-            self._transport.close()
-            return
-        connected: socket.socket = transport.get_extra_info("socket")
-        connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for name, value in _TCP_OPTIONS:
-            if hasattr(socket, name):  # not on every system
-                connected.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-        self.flush()
-
-    def _await_no_longer(self) -> None:
-        if not self.http2.has_greeted:
-            self._transport.abort()
-
-    def data_received(self, data: bytes) -> None:
-        """Called by asyncio."""
-        for event in self.http2.receive(data, self._loop.time()):
-            self._tell(event)
-        self.flush()
-
-    def connection_lost(self, _error: Exception | None) -> None:
-        """Called by asyncio."""
-        self._greeting.cancel()
-        for event in self.http2.lose():
-            self._tell(event)
-        self._server.leave(self)
-
-    def _tell(self, event: Event) -> None:
-        call: Call | None = event.stream.user
-        if isinstance(event, Opened):
-            self._server.open(self, event.stream, event.headers)
-        elif call is None:  # refused
-            pass
-        elif isinstance(event, Received):
-            call.take(event.data)
-        elif isinstance(event, Ended):
-            call.take_end()
-        elif isinstance(event, Reset):
-            call.lose()
-        elif isinstance(event, Sent):
-            call.clear()
-
-    def pause_writing(self) -> None:
-        """Called by asyncio: the peer does not read. What it sends would only make more that it does not read."""
-        self.is_writable = False
-        if not self._transport.is_closing():
-            self._transport.pause_reading()
-
-    def resume_writing(self) -> None:
-        """Called by asyncio."""
-        self.is_writable = True
-        if self._transport.is_closing():
-            return
-        self._transport.resume_reading()
-        for stream in self.http2.streams:
-            call: Call | None = stream.user
-            if call is not None:
-                call.clear()
-        self.flush_soon()
-
-    def flush_soon(self) -> None:
-        """See `Line`."""
-        self._server.flush_soon(self)
-
-    def flush(self) -> None:
-        """Writes what there is."""
-        out = self.http2.output()
-        if self._transport.is_closing():
-            return
-        if out:
-            self._transport.write(out)
-        if self.http2.is_closed or (self.http2.is_leaving and not self.http2.streams):
-            self._transport.close()
-
-    def refuse(self, stream: Stream, refusal: Headers) -> None:
-        """Ends a call that nobody serves."""
-        self.http2.end(stream, (*ANSWER_HEADERS, *refusal))
-        self.flush()
-
-    def common_names(self) -> Sequence[str]:
-        """Of the certificate that the peer showed, and that was found good."""
-        shown: Mapping[str, Any] = self._transport.get_extra_info("peercert") or {}
-        return [value for names in shown.get("subject", ()) for name, value in names if name == "commonName"]
-
-    def go_away(self) -> None:
-        """Asks the peer to open no more streams."""
-        self.http2.go_away()
-        self.flush()
-
-    def close(self) -> None:
-        """Ends the connection, after what is written."""
-        self.flush()
-        self._transport.close()
-
-    def abort(self) -> None:
-        """Ends it at once."""
-        self._transport.abort()
+def _connections_allowed(wanted: int) -> int:
+    """As many as wanted, and as the process may have files open for."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = wanted if files == resource.RLIM_INFINITY else max(1, min(wanted, files - _OTHER_FILES))
+    if allowed < wanted:
+        log.warning("fewer connections than wanted: the limit of open files", wanted=wanted, allowed=allowed)
+    return allowed
 
 
 def _listening(address: str) -> socket.socket:

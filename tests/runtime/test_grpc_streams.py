@@ -17,14 +17,16 @@ import pytest
 
 from runtime.grpc_client import channel, metadata, problem_of
 from runtime.grpc_server import MAX_MESSAGE_BYTES, Doorkeeper, caller, require
-from runtime.grpc_streams import server as server_module
+from runtime.grpc_streams import peer as peer_module
 from runtime.grpc_streams.call import Call
+from runtime.grpc_streams.liveness import Limits
 from runtime.grpc_streams.server import GrpcStreamServer
 from runtime.problems import Conflict, Exhausted, FatalError, Forbidden, NotFound, Unauthenticated, Unavailable
 from runtime.tokens import KeyPair, Role, load_or_create_keys
 from tests.servers.certificates import Authority
 
 PATIENCE_S: Final = 60.0
+PATIENT: Final = Limits()
 
 
 class Missing(NotFound):
@@ -112,12 +114,14 @@ class At(NamedTuple):
 
 
 @contextlib.asynccontextmanager
-async def serving(folder: pathlib.Path, grace_s: float = 0.1, tls: ssl.SSLContext | None = None) -> AsyncIterator[At]:
+async def serving(
+    folder: pathlib.Path, grace_s: float = 0.1, tls: ssl.SSLContext | None = None, limits: Limits = PATIENT
+) -> AsyncIterator[At]:
     keys = load_or_create_keys(folder)
     echoes: list[Echo] = []
     methods: dict[str, Any] = {"/test.Test/Echo": lambda call: Echo(call, echoes)}
     async with GrpcStreamServer(
-        "127.0.0.1:0", Doorkeeper(keys.verifier), methods, [_add], tls=tls, grace_s=grace_s
+        "127.0.0.1:0", Doorkeeper(keys.verifier), methods, [_add], tls=tls, grace_s=grace_s, limits=limits
     ) as server:
         yield At(server, keys, echoes)
 
@@ -430,7 +434,7 @@ async def test_a_client_that_does_not_read_is_not_sent_more(at: At) -> None:
         client.request(at)
         client.http2.send_data(1, b"\0\0\0\0\5flood")
         client.writer.write(client.http2.data_to_send())
-        await until(lambda: at.echoes and at.echoes[0].sent and not next(iter(at.server._lines)).is_writable)
+        await until(lambda: at.echoes and at.echoes[0].sent and not next(iter(at.server._peers)).is_writable)
         assert at.echoes[0].sent < 2_500  # what Linux takes into its buffers, and no more
         await client.until(h2.events.StreamEnded)
         assert sum(len(e.data) for e in client.events if isinstance(e, h2.events.DataReceived)) == 5_000 * 10_005
@@ -454,13 +458,13 @@ async def test_garbage_ends_its_own_connection(at: At, link: grpc.aio.Channel) -
 
 
 async def test_who_does_not_greet_is_let_go(at: At, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server_module, "_GREETING_S", 0.05)
+    monkeypatch.setattr(peer_module, "GREETING_S", 0.05)
     reader, writer = await asyncio.open_connection("127.0.0.1", at.server.port)
     with contextlib.suppress(ConnectionResetError):
         async with asyncio.timeout(PATIENCE_S):
             await reader.read()
     writer.close()
-    await until(lambda: not at.server._lines)
+    await until(lambda: not at.server._peers)
 
 
 async def test_tls_without_http2_is_not_served(tmp_path: pathlib.Path) -> None:
