@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 import numba
+import numba.core.types
 
 from geofence.kernel_cache import folder_of
 
@@ -18,6 +19,7 @@ F = TypeVar("F", bound=Callable[..., object])
 _OPTIONS: Final[dict[str, Any]] = {"nogil": True, "cache": True, "error_model": "numpy"}
 # numba's typing knows only its public options.
 _config: Final[Any] = numba.config
+_types: Final[Any] = numba.core.types
 
 
 def _njit(**options: Any) -> Callable[[F], F]:
@@ -28,11 +30,33 @@ def _njit(**options: Any) -> Callable[[F], F]:
         before = _config.CACHE_DIR
         _config.CACHE_DIR = folder_of(function.__code__.co_filename) or before
         try:
-            return compile_function(function)
+            return _taking_wide_numbers(compile_function(function))
         finally:
             _config.CACHE_DIR = before
 
     return decorate
+
+
+def _taking_wide_numbers(compiled: F) -> F:
+    """Lets a kernel that another one calls be compiled once for all integers, as int64, and not again for each constant
+    and for an index out of an int32 array: that took a fifth of the time of `drover warmup`, and made the same code.
+    """
+    dispatcher: Any = compiled
+    if _config.DISABLE_JIT:
+        return compiled
+    template_of = dispatcher.get_call_template
+
+    def get_call_template(args: tuple[Any, ...], kws: dict[str, Any]) -> Any:
+        return template_of(tuple(map(_widened, args)), {name: _widened(kind) for name, kind in kws.items()})
+
+    dispatcher.get_call_template = get_call_template
+    return compiled
+
+
+def _widened(kind: Any) -> Any:
+    """The type of an argument that stands for this one."""
+    kind = _types.unliteral(kind)
+    return _types.int64 if isinstance(kind, _types.Integer) and kind != _types.uint64 else kind
 
 
 def kernel(function: F) -> F:

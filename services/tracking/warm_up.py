@@ -46,56 +46,92 @@ _SHAPES: Final[dict[str, Shape]] = {
 
 
 def warm_up() -> None:
-    """Runs every stage on an engine that is thrown away: few readings and many, all shapes, edits, questions."""
-    engine = Engine(EngineSettings())
-    engine.announce([DeviceIdentity(0, "warm", "up")])
-    second = 0
-    for size in (1, _LARGE):
-        for version in (1, 2):
-            for name, shape in _SHAPES.items():
-                visit = VisitRule(60 * SECOND_US, 5.0, watched=name == "corridor", cross=True)
-                fence = FenceDefinition("warm", f"{name}-{size}", name, shape, version=version, visit=visit)
-                engine.define(PutFence(fence), _NOW_US + second * SECOND_US)
-            limit = SensorLimit("warm", f"{size}", 0, 1, None, 8.0, version=version)
-            engine.define(PutLimit(limit), _NOW_US + second * SECOND_US)
-            stops = (RouteStop("first", 0.0, 0.0), RouteStop("last", 0.01, 0.01))
-            route = Route("warm", f"{size}", 0, stops, _SQUARE, version=version)
-            engine.define(PutRoute(route), _NOW_US + second * SECOND_US)
-            for _ in range(4):
-                second += 60
-                engine.step(_readings(size, second), _NOW_US + second * SECOND_US)
-            engine.eta("warm", f"{size}", _NOW_US + second * SECOND_US)
-            engine.inside(0)
-    engine.latest()
-    engine.tick(_NOW_US + (second + 600) * SECOND_US)
-    engine = Engine.restore(engine.snapshot(), engine.settings)
-    for name in _SHAPES:
-        engine.define(DeleteFence("warm", f"{name}-1", 3), _NOW_US + (second + 601) * SECOND_US)
-    engine.define(DeleteLimit("warm", "1", 3), _NOW_US + (second + 601) * SECOND_US)
-    engine.define(DeleteRoute("warm", "1", 3), _NOW_US + (second + 601) * SECOND_US)
-    for name, shape in _SHAPES.items():
-        _explain(FenceDefinition("warm", name, name, shape))
+    """Runs every stage on engines that are thrown away: few readings and many, all shapes, edits, questions."""
+    fold()
+    define()
 
 
-def _explain(fence: FenceDefinition) -> None:
+def fold() -> None:
+    """Positions: few and many, in order and late, with a route to follow. By far the longest kernel."""
+    engine = _engine()
+    stop = RouteStop("last", 0.01, 0.01)
+    engine.define(PutRoute(Route("warm", "route", 0, (stop,), _SQUARE)), _NOW_US)
+    engine.step(_readings(1, 0)._replace(sensors=empty_sensors(0), tags=empty_tags(0)), _NOW_US)
+    for minute in range(1, 5):
+        engine.step(_readings(_LARGE, minute)._replace(sensors=empty_sensors(0), tags=empty_tags(0)), _at_us(minute))
+
+
+def define() -> None:
+    """All but the fold of fixes, of which it takes over half: two processes that do one of both compile it sooner."""
+    _define()
+    _check_samples_and_read_tags()
+    _explain()
+
+
+def _explain() -> None:
     """Out, in, and a jump between."""
     fixes = [
         StoredFix(_NOW_US + at * SECOND_US, _NOW_US + at * SECOND_US, 0.02 * (at % 2), 0.005, 10.0, verdict)
         for at, verdict in enumerate((Verdict.OK, Verdict.OK, Verdict.IMPLAUSIBLE_JUMP, Verdict.OK, Verdict.OK))
     ]
-    trace(fixes, [FenceEdit(_NOW_US, 1, fence)], NOTHING_BEFORE, quality_rules(EngineSettings()))
+    for name, shape in _SHAPES.items():
+        fence = FenceDefinition("warm", name, name, shape)
+        trace(fixes, [FenceEdit(_NOW_US, 1, fence)], NOTHING_BEFORE, quality_rules(EngineSettings()))
 
 
-def _readings(size: int, second: int) -> Readings:
+def _check_samples_and_read_tags() -> None:
+    """A limit made, broken and ended; tags that come and go."""
+    engine = _engine()
+    for version, minute in enumerate(range(1, 9, 2), start=1):
+        engine.define(PutLimit(SensorLimit("warm", "limit", 0, 1, None, 8.0, version=version)), _at_us(minute))
+        for later in (0, 1):
+            readings = _readings(_LARGE, minute + later)
+            engine.step(readings._replace(positions=empty_positions(0)), _at_us(minute + later))
+    engine.define(DeleteLimit("warm", "limit", 9), _at_us(10))
+    engine.tick(_at_us(60))
+
+
+def _define() -> None:
+    """Fences and routes made, changed, asked about and ended; time that goes on; all that a snapshot holds."""
+    engine = _engine()
+    for size in (1, _LARGE):
+        for version in (1, 2):
+            for name, shape in _SHAPES.items():
+                visit = VisitRule(60 * SECOND_US, 5.0, watched=name == "corridor", cross=True)
+                fence = FenceDefinition("warm", f"{name}-{size}", name, shape, version=version, visit=visit)
+                engine.define(PutFence(fence), _NOW_US)
+            stops = (RouteStop("first", 0.0, 0.0), RouteStop("last", 0.01, 0.01))
+            engine.define(PutRoute(Route("warm", f"{size}", 0, stops, _SQUARE, version=version)), _NOW_US)
+        engine.eta("warm", f"{size}", _NOW_US)
+    engine.inside(0)
+    engine.latest()
+    engine.tick(_at_us(60))
+    engine = Engine.restore(engine.snapshot(), engine.settings)
+    for name in _SHAPES:
+        engine.define(DeleteFence("warm", f"{name}-1", 3), _at_us(61))
+    engine.define(DeleteRoute("warm", "1", 3), _at_us(61))
+
+
+def _engine() -> Engine:
+    engine = Engine(EngineSettings())
+    engine.announce([DeviceIdentity(0, "warm", "up")])
+    return engine
+
+
+def _at_us(minute: int) -> int:
+    return _NOW_US + minute * 60 * SECOND_US
+
+
+def _readings(size: int, minute: int) -> Readings:
     """In and out of everything by turns, the second half late."""
     positions, sensors, tags = empty_positions(size), empty_sensors(size), empty_tags(size)
-    out = second // 60 % 2
+    out = minute % 2
     for columns in (positions, sensors, tags):
         for column in columns:
             column[:] = 1
         columns.device[:] = 0
-        columns.received_at_us[:] = _NOW_US + second * SECOND_US
-        columns.observed_at_us[:] = _NOW_US + second * SECOND_US - np.arange(size) * 1000
+        columns.received_at_us[:] = _at_us(minute)
+        columns.observed_at_us[:] = _at_us(minute) - np.arange(size) * 1000
         columns.sequence[:] = NO_SEQUENCE
         columns.sent_at_us[:] = NO_TIME
     positions.latitude_deg[:] = 0.005 + 0.02 * out

@@ -15,6 +15,7 @@ from stack import warmup
 @pytest.fixture
 def mark(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Path:
     path = tmp_path / "cache" / "compiled"
+    monkeypatch.setattr(warmup, "CHECK", "pass")
     monkeypatch.setattr(warmup, "_mark", lambda: path)
     return path
 
@@ -24,16 +25,17 @@ def test_kernels_are_compiled_once(mark: pathlib.Path, monkeypatch: pytest.Monke
     said: list[str] = []
     asyncio.run(warmup.ensure(said.append))
     assert mark.exists()
-    assert [line.partition(" after")[0] for line in said[1:]] == [
+    assert {line.partition(" after")[0] for line in said[1:]} == {
         "kernels of first compiled",
         "kernels of second compiled",
-    ]
+    }
     asyncio.run(warmup.ensure(said.append))
     assert len(said) == 3
 
 
 def test_what_went_wrong_is_one_line(mark: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(warmup, "PARTS", {"first": "raise SystemExit('no room')"})
+    parts = {"first": "raise SystemExit('no room')", "second": "import time; time.sleep(600)"}
+    monkeypatch.setattr(warmup, "PARTS", parts)
     with pytest.raises(FatalError, match=r"the kernels of first failed: .*no room"):
         asyncio.run(warmup.ensure(print))
     assert not mark.exists()
