@@ -66,7 +66,8 @@ test-interpreted:
 	@echo "kernels once more, as plain Python"
 	@NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -q -m "not server and not compiled" tests/geofence tests/tracking_core \
 		tests/gateway/test_viewport_kernel.py \
-		$(patsubst %,tests/ingest/test_%.py,mqtt_frames topic_table native_protobuf batcher stream_requests admission)
+		$(patsubst %,tests/ingest/%.py,mqtt/test_mqtt_frames topics/test_topic_table decoders/test_native_protobuf \
+			test_batcher streams/test_stream_requests test_admission)
 
 check: protos  ## format, lint, types, and who imports whom
 	@$(BIN)/ruff format --check -q . && $(BIN)/ruff check -q .

@@ -31,7 +31,7 @@ from runtime.migrations import migrate
 from runtime.problems import Problem
 from runtime.tokens import Role, load_or_create_keys
 from tests.ingest.rig import FakeLog, Rig, running
-from tests.ingest.test_grpc import Server, acked, fixes, request, server
+from tests.ingest.streams.test_grpc import Server, acked, fixes, request, server
 from tests.servers.databases import database_url
 
 __all__ = ["database_url", "server"]  # the fixtures

@@ -8,7 +8,7 @@ import aiomqtt
 import pytest
 
 from ingest.mqtt.outbox import NotConnectedError, Outbox, OutboxFullError, PublishRefusedError
-from tests.ingest.scripted_broker import PATIENCE_S, Gate, running, scripted_broker
+from tests.ingest.mqtt.scripted_broker import PATIENCE_S, Gate, running, scripted_broker
 from tests.servers.mosquitto import Mosquitto
 
 

@@ -49,7 +49,7 @@ def test_a_file_that_is_not_there(tmp_path: pathlib.Path) -> None:
 
 
 def test_what_drover_ships_and_writes_is_sound(tmp_path: pathlib.Path) -> None:
-    root = pathlib.Path(__file__).resolve().parent.parent.parent
+    root = pathlib.Path(__file__).resolve().parent.parent.parent.parent
     embedded.mqtt(tmp_path, tmp_path, "127.0.0.1", 1883)
     for config in (root / "deploy" / "mosquitto.conf", tmp_path / "mosquitto.conf"):
         assert [finding.level for finding in losses(config)] == ["ok"], losses(config)

@@ -25,9 +25,9 @@ from runtime.grpc_streams.server import GrpcStreamServer
 from runtime.problems import FatalError
 from runtime.tokens import KeyPair, Role, load_or_create_keys
 from stack.ports import any_free
+from tests.ingest.devices.secured import PATIENCE_S, is_let_in, let_in, secured
 from tests.ingest.rig import FakeLog, Rig, running
-from tests.ingest.secured import PATIENCE_S, is_let_in, let_in, secured
-from tests.ingest.test_grpc import fixes, request
+from tests.ingest.streams.test_grpc import fixes, request
 from tests.servers.certificates import Authority, Pair
 
 TRUCK = DeviceName("acme", "truck-1")
@@ -126,7 +126,7 @@ async def answer_to_connect(port: int, context: ssl.SSLContext) -> bytes:
 @pytest.mark.server
 async def test_the_shipped_configuration(tmp_path: pathlib.Path) -> None:
     """deploy/mosquitto-secure.conf, with nothing changed but ports and paths."""
-    shipped = (pathlib.Path(__file__).parents[2] / "deploy" / "mosquitto-secure.conf").read_text()
+    shipped = (pathlib.Path(__file__).parents[3] / "deploy" / "mosquitto-secure.conf").read_text()
     authority = Authority(tmp_path / "certs")
     authority.certificate.with_name("devices-ca.crt").write_bytes(authority.certificate.read_bytes())
     authority.issue("broker", "broker")

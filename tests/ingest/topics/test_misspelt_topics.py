@@ -14,11 +14,11 @@ from ingest.mqtt.source import Broker, MqttOptions, MqttSource
 from ingest.reasons import Rejection
 from ingest.topics.rules import TopicRules
 from runtime.process import Stop
+from tests.ingest.devices.secured import INGEST, let_in, secured
+from tests.ingest.mqtt.scripted_broker import PATIENCE_S
 from tests.ingest.readings import batch, position
 from tests.ingest.rig import FakeLog, Rig
 from tests.ingest.rig import running as ingest
-from tests.ingest.scripted_broker import PATIENCE_S
-from tests.ingest.secured import INGEST, let_in, secured
 from tests.servers.mosquitto import Mosquitto
 from tracking_core.columns import count
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from drover.telemetry.v1.reading_pb2 import Position, Quantity, ReadingBatch, SensorSample, TagRead
 from ingest.decoders.native_protobuf import PayloadKind, decode_bulk
 from ingest.reasons import Reason
-from tests.ingest import naive_protobuf
+from tests.ingest.decoders import naive_protobuf
 from tracking_core.columns import NO_SATELLITES, NO_SEQUENCE, NO_TIME, Readings
 
 NOW_US = 1_700_000_000_000_000

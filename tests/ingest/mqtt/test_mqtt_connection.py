@@ -11,8 +11,8 @@ import pytest
 from ingest.mqtt.source import MqttOptions
 from ingest.reasons import Reason, Rejection
 from runtime.problems import Unavailable
-from tests.ingest.naive_mqtt import length_of, publish
-from tests.ingest.scripted_broker import Gate, running, scripted_broker
+from tests.ingest.mqtt.naive_mqtt import length_of, publish
+from tests.ingest.mqtt.scripted_broker import Gate, running, scripted_broker
 
 PINGREQ = b"\xc0\x00"
 

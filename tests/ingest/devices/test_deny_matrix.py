@@ -14,7 +14,7 @@ import pytest_asyncio
 from ingest.devices.device_name import DeviceName, user_name
 from ingest.devices.mosquitto_files import Form
 from ingest.mqtt.publisher import Publisher
-from tests.ingest.secured import PATIENCE_S, Secured, is_let_in, let_in, secured
+from tests.ingest.devices.secured import PATIENCE_S, Secured, is_let_in, let_in, secured
 
 pytestmark = [pytest.mark.server, pytest.mark.asyncio(loop_scope="module")]
 

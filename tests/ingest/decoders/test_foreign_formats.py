@@ -14,12 +14,12 @@ import pytest
 
 from ingest.settings import IngestSettings, TopicRule
 from runtime.settings import load
+from tests.ingest.decoders.test_nmea import GGA, RMC, lines
+from tests.ingest.decoders.test_sparkplug import metric, payload
+from tests.ingest.decoders.test_teltonika_codec import T_MS, framed, packet, record
 from tests.ingest.rig import NOW_US, FakeLog, running
-from tests.ingest.test_nmea import GGA, RMC, lines
-from tests.ingest.test_sparkplug import metric, payload
-from tests.ingest.test_teltonika_codec import T_MS, framed, packet, record
 
-DOCUMENT = pathlib.Path(__file__).resolve().parents[2] / "docs" / "formats.md"
+DOCUMENT = pathlib.Path(__file__).resolve().parents[3] / "docs" / "formats.md"
 EXAMPLES = re.findall(r"^```toml\n(.*?)^```", DOCUMENT.read_text(), re.MULTILINE | re.DOTALL)
 TIME = "2023-11-14T22:13:20Z"
 """NOW_US."""

@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from tests.chaos.mqtt_sender import connect_packet, read_packet
-from tests.ingest.scripted_broker import Gate, running
-from tests.ingest.test_mqtt_source import VERSIONS, send
+from tests.ingest.mqtt.scripted_broker import Gate, running
+from tests.ingest.mqtt.test_mqtt_source import VERSIONS, send
 from tests.servers.fault_proxy import FaultProxy
 from tests.servers.mosquitto import Mosquitto
 

@@ -13,7 +13,7 @@ from ingest.messages import Messages
 from ingest.mqtt.frames import find_packets, room_for
 from ingest.mqtt.outbox import Outbox
 from tests.ingest import readings
-from tests.ingest.naive_mqtt import publish
+from tests.ingest.mqtt.naive_mqtt import publish
 from tests.ingest.rig import NOW_US, FakeLog, running
 from tracking_core.columns import count
 

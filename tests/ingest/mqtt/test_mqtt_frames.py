@@ -8,8 +8,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ingest.mqtt.frames import Search, State, ack_of, find_packets, read_publish, room_for
-from tests.ingest import naive_mqtt
-from tests.ingest.naive_mqtt import Packet, publish
+from tests.ingest.mqtt import naive_mqtt
+from tests.ingest.mqtt.naive_mqtt import Packet, publish
 
 LIMIT = 10_000
 ROOM = room_for(256)

@@ -18,8 +18,8 @@ from cryptography.x509.oid import NameOID
 
 from ingest.mqtt.source import Broker
 from runtime.problems import FatalError
-from tests.ingest.scripted_broker import PATIENCE_S, Gate, running, scripted_broker
-from tests.ingest.test_mqtt_connection import acks, message
+from tests.ingest.mqtt.scripted_broker import PATIENCE_S, Gate, running, scripted_broker
+from tests.ingest.mqtt.test_mqtt_connection import acks, message
 from tests.servers.mosquitto import Mosquitto
 
 VERSIONS = ("5", "3.1.1")
