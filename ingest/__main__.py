@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Final, NamedTuple
 
 import structlog
 from redis.asyncio import Redis
@@ -39,7 +39,7 @@ from runtime.durability import database_losses, log_losses, redis_losses
 from runtime.grpc_server import Doorkeeper
 from runtime.grpc_streams.server import GrpcStreamServer
 from runtime.migrations import migrate
-from runtime.partitioned_log import RedisStreamLog
+from runtime.partitioned_log import PartitionedLog, RedisStreamLog
 from runtime.problems import Unavailable
 from runtime.process import Stop, run_with_settings
 from runtime.settings import CommonSettings
@@ -47,9 +47,24 @@ from runtime.tokens import Verifier, load_or_create_keys
 
 log = structlog.get_logger()
 
-_Part = Batcher | CommandDispatch | Credentials | DeadLetters | Registry | MqttSource
+_Checked = Batcher | CommandDispatch | Credentials | DeadLetters | Registry | MqttSource
 # What decoders ask of devices is asked again if it is lost.
 _REQUEST_EXPIRY_S: Final = 60
+
+
+class _Parts(NamedTuple):
+    """What an ingest process is made of."""
+
+    registry: Registry
+    credentials: Credentials
+    batcher: Batcher
+    dead_letters: DeadLetters
+    pipeline: Pipeline
+    commands: Commands
+    answers: CommandAnswers
+    dispatch: CommandDispatch
+    sources: Sequence[MqttSource]
+    """Of readings, and of answers to commands, at every broker."""
 
 
 async def serve(stop: Stop, common: CommonSettings, settings: IngestSettings) -> None:
@@ -59,124 +74,151 @@ async def serve(stop: Stop, common: CommonSettings, settings: IngestSettings) ->
     """
     warm_up()
     keys = load_or_create_keys(common.data_dir)
-    mqtt_sources: list[MqttSource] = []
+    broker_tls = tls.of_brokers(settings.mqtt_ca, settings.mqtt_certificate, settings.mqtt_key)
+    brokers = [Broker.from_url(url.get_secret_value(), tls=broker_tls) for url in settings.mqtt_urls]
+    rules, mqtt_sources = _rules(settings)
+    await migrate(settings.database(common), "ingest")
+    async with (
+        _engine(settings.database(common)) as engine,
+        redis_client.connect(common.redis_url.get_secret_value()) as client,
+    ):
+        readings_log = RedisStreamLog(client, common.partitions)
+        if not await redis_client.wait_ready(client, stop):
+            return
+        await readings_log.check_partitions()
+        log_losses([*await redis_losses(client), await database_losses(engine, "ingest database")])
+        credentials = Credentials(
+            engine, keys.issuer, mosquitto=_mosquitto_folder(settings, brokers), poll_s=settings.credentials_poll_s
+        )
+        if not await _knows_credentials(credentials, stop):
+            return
+        parts = _parts(settings, engine, readings_log, credentials, rules, brokers)
+        mqtt_sources += parts.sources[: len(brokers)]
+        async with asyncio.TaskGroup() as tasks:
+            running = _start(parts, tasks)
+            dispatching = tasks.create_task(parts.dispatch.run())
+            intake = GrpcIntake(parts.pipeline, tasks, high_water_bytes=settings.grpc_high_water_bytes)
+            grpc_source = GrpcSource(intake, credentials.check)
+            async with (
+                probe.serving(settings.probe_host, settings.probe_port, _checks(client, engine, parts)),
+                _for_all(settings, keys.verifier, grpc_source, parts),
+                _for_devices(settings, keys.verifier, grpc_source, credentials),
+            ):
+                reading = [tasks.create_task(source.run(stop)) for source in parts.sources]
+                if settings.mqtt_trial:
+                    running.append(tasks.create_task(_try_brokers(brokers, settings.mqtt_version)))
+                log.info("ready", grpc=settings.grpc_address, brokers=[broker.host for broker in brokers])
+                await stop.wait()
+                running.append(tasks.create_task(_give_up(settings.drain_s, parts)))
+                dispatching.cancel()
+                grpc_source.close()
+                await asyncio.gather(*reading)
+            for task in running:
+                task.cancel()
+            parts.batcher.close()
+            parts.dead_letters.close()
+
+
+@contextlib.asynccontextmanager
+async def _engine(url: str) -> AsyncIterator[AsyncEngine]:
+    engine = create_engine(url)
+    try:
+        yield engine
+    finally:
+        await engine.dispose()
+
+
+def _rules(settings: IngestSettings) -> tuple[TopicRules, list[MqttSource]]:
+    """The rules of topics, and the sources by which their decoders ask devices: to be filled."""
+    sources: list[MqttSource] = []
 
     def publish(topic: str, payload: bytes) -> None:
         """To all brokers: which of them a device is at is not known, and elsewhere nobody listens."""
-        for source in mqtt_sources:
+        for source in sources:
             source.outbox.put(topic, payload, qos=0, expiry_s=_REQUEST_EXPIRY_S)
 
-    rules = TopicRules(Decoders(settings.topic_rules(), publish))
-    broker_tls = tls.of_brokers(settings.mqtt_ca, settings.mqtt_certificate, settings.mqtt_key)
-    brokers = [Broker.from_url(url.get_secret_value(), tls=broker_tls) for url in settings.mqtt_urls]
-    await migrate(settings.database(common), "ingest")
-    engine = create_engine(settings.database(common))
-    try:
-        async with redis_client.connect(common.redis_url.get_secret_value()) as client:
-            partitioned_log = RedisStreamLog(client, common.partitions)
-            if not await redis_client.wait_ready(client, stop):
-                return
-            await partitioned_log.check_partitions()
-            log_losses([*await redis_losses(client), await database_losses(engine, "ingest database")])
-            auto = AutoProvisioning(settings.auto_provision, frozenset(settings.auto_provision_tenants))
-            registry = Registry(engine, auto)
-            credentials = Credentials(
-                engine,
-                keys.issuer,
-                mosquitto=_mosquitto_folder(settings, brokers),
-                poll_s=settings.credentials_poll_s,
-            )
-            if not await _knows_credentials(credentials, stop):
-                return
-            batcher = Batcher(
-                partitioned_log,
-                registry.device,
-                renamed=registry.renamed,
-                flush_readings=settings.flush_readings,
-                flush_interval_s=settings.flush_interval_ms / 1000,
-                queue_readings=settings.queue_readings,
-            )
-            dead_letters = DeadLetters(
-                engine, retention_days=settings.dead_letter_retention_days, max_letters=settings.max_dead_letters
-            )
-            pipeline = Pipeline(rules, registry, batcher, dead_letters, max_payload_bytes=settings.max_payload_bytes)
-            options = MqttOptions(
-                client_id=settings.mqtt_client_id,
-                version=settings.mqtt_version,
-                session_expiry_s=settings.mqtt_session_expiry_s,
-                high_water_messages=settings.mqtt_high_water_messages,
-                high_water_bytes=settings.mqtt_high_water_bytes,
-                max_payload_bytes=settings.max_payload_bytes,
-                drain_s=settings.drain_s,
-                max_outbox=settings.mqtt_outbox_messages,
-            )
-            mqtt_sources += [MqttSource(broker, pipeline.filters, pipeline, options) for broker in brokers]
-            commands = Commands(
-                engine, max_open=settings.max_open_commands, retention_days=settings.command_retention_days
-            )
-            command_answers = CommandAnswers(commands)
-            # A session of its own: neither the readings nor the commands wait for the other.
-            command_sources = [
-                MqttSource(
-                    broker,
-                    FILTERS,
-                    command_answers,
-                    options._replace(client_id=f"{options.client_id}-commands"),
-                )
-                for broker in brokers
-            ]
-            dispatch = CommandDispatch(commands, command_sources)
-            letters_service = DeadLettersService(dead_letters, pipeline, unrouted_tenant=settings.unrouted_tenant)
-            checks = _checks(
-                client,
-                engine,
-                [batcher, dead_letters, registry, credentials, dispatch, *mqtt_sources, *command_sources],
-            )
+    return TopicRules(Decoders(settings.topic_rules(), publish)), sources
 
-            async with asyncio.TaskGroup() as tasks:
-                intake = GrpcIntake(pipeline, tasks, high_water_bytes=settings.grpc_high_water_bytes)
-                grpc_source = GrpcSource(intake, credentials.check)
-                registry_service = DeviceRegistryService(registry, credentials)
-                commands_service = DeviceCommandsService(registry, commands)
-                services = [registry_service.add, letters_service.add, commands_service.add]
-                tasks.create_task(batcher.run())
-                tasks.create_task(dead_letters.run())
-                pruning = tasks.create_task(dead_letters.run_retention())
-                polling = tasks.create_task(credentials.run())
-                dispatching = tasks.create_task(dispatch.run())
-                async with (
-                    probe.serving(settings.probe_host, settings.probe_port, checks),
-                    GrpcStreamServer(
-                        settings.grpc_address,
-                        Doorkeeper(keys.verifier, check=credentials.check),
-                        {PATH: grpc_source.open},
-                        services,
-                        grace_s=settings.drain_s,
-                        limits=settings.grpc_limits(),
-                    ),
-                    _for_devices(settings, keys.verifier, grpc_source, credentials),
-                ):
-                    sources = [*mqtt_sources, *command_sources]
-                    reading = [tasks.create_task(source.run(stop)) for source in sources]
-                    trial = tasks.create_task(
-                        _try_brokers(brokers if settings.mqtt_trial else [], settings.mqtt_version)
-                    )
-                    log.info("ready", grpc=settings.grpc_address, brokers=[broker.host for broker in brokers])
-                    await stop.wait()
-                    impatience = tasks.create_task(
-                        _give_up(settings.drain_s, registry, batcher, dead_letters, command_answers)
-                    )
-                    dispatching.cancel()
-                    grpc_source.close()
-                    await asyncio.gather(*reading)
-                impatience.cancel()
-                pruning.cancel()
-                polling.cancel()
-                trial.cancel()
-                batcher.close()
-                dead_letters.close()
-    finally:
-        await engine.dispose()
+
+def _parts(
+    settings: IngestSettings,
+    engine: AsyncEngine,
+    readings_log: PartitionedLog,
+    credentials: Credentials,
+    rules: TopicRules,
+    brokers: Sequence[Broker],
+) -> _Parts:
+    auto = AutoProvisioning(settings.auto_provision, frozenset(settings.auto_provision_tenants))
+    registry = Registry(engine, auto)
+    batcher = Batcher(
+        readings_log,
+        registry.device,
+        renamed=registry.renamed,
+        flush_readings=settings.flush_readings,
+        flush_interval_s=settings.flush_interval_ms / 1000,
+        queue_readings=settings.queue_readings,
+    )
+    dead_letters = DeadLetters(
+        engine, retention_days=settings.dead_letter_retention_days, max_letters=settings.max_dead_letters
+    )
+    pipeline = Pipeline(rules, registry, batcher, dead_letters, max_payload_bytes=settings.max_payload_bytes)
+    commands = Commands(engine, max_open=settings.max_open_commands, retention_days=settings.command_retention_days)
+    answers = CommandAnswers(commands)
+    options = _mqtt_options(settings)
+    # A session of its own: neither the readings nor the commands wait for the other.
+    of_commands = options._replace(client_id=f"{options.client_id}-commands")
+    command_sources = [MqttSource(broker, FILTERS, answers, of_commands) for broker in brokers]
+    sources = [MqttSource(broker, pipeline.filters, pipeline, options) for broker in brokers]
+    return _Parts(
+        registry,
+        credentials,
+        batcher,
+        dead_letters,
+        pipeline,
+        commands,
+        answers,
+        CommandDispatch(commands, command_sources),
+        [*sources, *command_sources],
+    )
+
+
+def _mqtt_options(settings: IngestSettings) -> MqttOptions:
+    return MqttOptions(
+        client_id=settings.mqtt_client_id,
+        version=settings.mqtt_version,
+        session_expiry_s=settings.mqtt_session_expiry_s,
+        high_water_messages=settings.mqtt_high_water_messages,
+        high_water_bytes=settings.mqtt_high_water_bytes,
+        max_payload_bytes=settings.max_payload_bytes,
+        drain_s=settings.drain_s,
+        max_outbox=settings.mqtt_outbox_messages,
+    )
+
+
+def _start(parts: _Parts, tasks: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
+    """Starts what runs by itself; returns those that must be cancelled at the end."""
+    tasks.create_task(parts.batcher.run())
+    tasks.create_task(parts.dead_letters.run())
+    return [tasks.create_task(parts.dead_letters.run_retention()), tasks.create_task(parts.credentials.run())]
+
+
+def _for_all(
+    settings: IngestSettings, verifier: Verifier, source: GrpcSource, parts: _Parts
+) -> contextlib.AbstractAsyncContextManager[object]:
+    """The gRPC server of streams and of all that is asked of ingest."""
+    services = [
+        DeviceRegistryService(parts.registry, parts.credentials).add,
+        DeadLettersService(parts.dead_letters, parts.pipeline, unrouted_tenant=settings.unrouted_tenant).add,
+        DeviceCommandsService(parts.registry, parts.commands).add,
+    ]
+    return GrpcStreamServer(
+        settings.grpc_address,
+        Doorkeeper(verifier, check=parts.credentials.check),
+        {PATH: source.open},
+        services,
+        grace_s=settings.drain_s,
+        limits=settings.grpc_limits(),
+    )
 
 
 def _for_devices(
@@ -227,27 +269,33 @@ async def _knows_credentials(credentials: Credentials, stop: Stop) -> bool:
     return False
 
 
-async def _give_up(
-    after_s: float, registry: Registry, batcher: Batcher, dead_letters: DeadLetters, answers: CommandAnswers
-) -> None:
+async def _give_up(after_s: float, parts: _Parts) -> None:
     await asyncio.sleep(after_s)
     log.warning("stopping with messages that are not durable: they are not acknowledged, and will be sent again")
-    registry.close()
-    batcher.give_up()
-    dead_letters.close()
-    answers.close()
+    parts.registry.close()
+    parts.batcher.give_up()
+    parts.dead_letters.close()
+    parts.answers.close()
 
 
-def _checks(client: Redis, engine: AsyncEngine, parts: Sequence[_Part]) -> Mapping[str, probe.Check]:
-    async def what_is_wrong(part: _Part) -> str | None:
+def _checks(client: Redis, engine: AsyncEngine, parts: _Parts) -> Mapping[str, probe.Check]:
+    async def what_is_wrong(part: _Checked) -> str | None:
         return part.wrong
 
+    checked: Sequence[_Checked] = [
+        parts.batcher,
+        parts.dead_letters,
+        parts.registry,
+        parts.credentials,
+        parts.dispatch,
+        *parts.sources,
+    ]
     return {
         "redis": functools.partial(redis_client.trouble, client),
         "database": functools.partial(database.trouble, engine),
         **{
             f"{type(part).__name__.lower()}_{number}": functools.partial(what_is_wrong, part)
-            for number, part in enumerate(parts)
+            for number, part in enumerate(checked)
         },
     }
 
