@@ -17,8 +17,9 @@ from geofence.kernel import inlined_kernel, scalar_kernel
 from tracking_core.columns import NO_TIME, PositionColumns
 from tracking_core.content_hash import SEED, mix_integer, mix_number
 from tracking_core.device_table import DeviceColumns
-from tracking_core.memory import SAME, Memory, is_before_all, recall, recall_unordered, remember_last
+from tracking_core.memory import SAME, Memory, recall, recall_unordered, remember_last
 from tracking_core.settings import EngineSettings
+from tracking_core.timeline import Timeline, is_before_ring
 from tracking_core.verdicts import Verdict
 
 _OK = int(Verdict.OK)
@@ -38,7 +39,6 @@ CLOCK_UNSET_BEFORE_US: Final = 946_684_800_000_000
 class QualityRules(NamedTuple):
     """The settings of this stage, as numbers for the kernel."""
 
-    kept_fixes: int
     kept_quarantined: int
     horizon_us: int
     future_tolerance_us: int
@@ -50,7 +50,6 @@ class QualityRules(NamedTuple):
 def quality_rules(settings: EngineSettings) -> QualityRules:
     """The rules of an engine."""
     return QualityRules(
-        settings.kept_fixes,
         settings.kept_quarantined,
         settings.horizon_us,
         settings.future_tolerance_us,
@@ -150,7 +149,7 @@ def judge_fix(
     now_us: int,
     content: np.uint64,
     devices: DeviceColumns,
-    ring: Memory,
+    timeline: Timeline,
     quarantine: Memory,
     rules: QualityRules,
 ) -> int:
@@ -160,12 +159,14 @@ def judge_fix(
     """
     at_us = fixes.observed_at_us[i]
     counted_us = devices.counted_at_us[row]
+    # A fix newer than all in the ring need not be looked for there.
+    newest = at_us > timeline.newest_us[row]
     unbelievable = 0
     if at_us > now_us + rules.future_tolerance_us:
         unbelievable = _FUTURE_CLOCK
     elif (
         at_us < CLOCK_UNSET_BEFORE_US
-        or is_before_all(ring, row, rules.kept_fixes, at_us)
+        or (not newest and is_before_ring(timeline, row, at_us))
         or (counted_us != NO_TIME and at_us < counted_us - rules.horizon_us)
     ):
         unbelievable = _STALE
@@ -174,7 +175,7 @@ def judge_fix(
             return _DUPLICATE
         remember_last(quarantine, row, rules.kept_quarantined, at_us, content)
         return unbelievable
-    if recall(ring, row, rules.kept_fixes, at_us, content) == SAME:
+    if not newest and recall(timeline.ring, row, timeline.places, at_us, content) == SAME:
         return _DUPLICATE
     if says_nowhere(fixes, i):
         return _NO_FIX

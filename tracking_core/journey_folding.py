@@ -40,7 +40,7 @@ from tracking_core.journeys import TRIP_ENDED as CLOSED
 from tracking_core.journeys import TRIP_STARTED as OPENED
 from tracking_core.presence_pool import NO_VISIT
 from tracking_core.stays import NOWHERE
-from tracking_core.timeline import Timeline
+from tracking_core.timeline import Timeline, base_place
 
 MOST_CHANGES: Final = 4
 """How many changes one fix can note: a trip that silence ended, a stop that ended or began, a trip that began or
@@ -161,7 +161,7 @@ def follow_journey(
 @scalar_kernel
 def trip_due_us(row: int, devices: DeviceColumns, journeys: JourneyColumns, silence_us: int) -> int:
     """When the silence of a device will end its trip, by its own clock; NEVER if it is on none."""
-    if len(journeys.trip) == 0 or journeys.trip[row]["state"] != ON_TRIP or devices.tenant[row] < 0:
+    if journeys.trip[row]["state"] != ON_TRIP or devices.tenant[row] < 0:
         return NEVER
     return int(devices.counted_at_us[row] + silence_us)
 
@@ -185,8 +185,8 @@ def fall_silent(
 
 @scalar_kernel
 def keep_journey(timeline: Timeline, place: int, row: int, counts: bool, journeys: JourneyColumns) -> None:  # noqa: FBT001 - kernels know no keywords
-    """Writes the journey of a device beside a fix, if that counts. There is room beside it where fixes are kept."""
-    if len(timeline.journeys) > 0:
+    """Writes the journey of a device beside a fix that is kept, if that counts."""
+    if journeys.follows:
         if counts:
             timeline.journeys[place] = journeys.now[row]
         else:
@@ -198,9 +198,9 @@ def journey_dated_from_us(
     row: int, timeline: Timeline, journeys: JourneyColumns, journal: JournalColumns, devices: DeviceColumns
 ) -> int:
     """No event of a journey that is not noted yet will be dated before this."""
-    if len(journeys.now) == 0:
+    if not journeys.follows:
         return NEVER
-    record = timeline.base_journeys[row] if len(timeline.base_journeys) > 0 else journeys.now[row]
+    record = timeline.journeys[base_place(timeline, row)] if timeline.repairs else journeys.now[row]
     if record["state"] == NOWHERE:
         return NO_TIME
     from_us = int(record["since_us"])

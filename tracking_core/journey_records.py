@@ -1,4 +1,5 @@
-"""How the journey of a device is kept: one record a device, one beside each kept fix, and the trip that it is on.
+"""How the journey of a device is kept: a record in that of the device, one beside each kept fix, and the trip that it
+is on.
 
 A journey changes with every fix, so its record is as small as it may be: places are steps from the fix, in degrees of
 half the digits, which are right to a millimetre. A trip changes rarely, so that the journal can remember what it was.
@@ -11,10 +12,13 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from tracking_core.timeline import Records, empty_records, more_records
+from tracking_core.aligned_records import Records
 
 JOURNEY: Final = np.dtype(
     [
+        ("state", "u1"),
+        ("fixes", "u2"),
+        ("fastest_cmps", "u2"),
         ("since_us", "i8"),
         ("until_us", "i8"),
         ("odometer_m", "f8"),
@@ -28,34 +32,24 @@ JOURNEY: Final = np.dtype(
         ("stay_latitude_step_deg", "f4"),
         ("stay_longitude_step_deg", "f4"),
         ("way_m", "f4"),
-        ("fixes", "u2"),
-        ("fastest_cmps", "u2"),
-        ("state", "u1"),
     ]
 )
+"""69 bytes. Put five bytes before a line of memory, every field lies at a multiple of its size, and the rest in it."""
+
 TRIP: Final = np.dtype(
     [
-        ("state", "i8"),
         ("departed_at_us", "i8"),
         ("latitude_deg", "f8"),
         ("longitude_deg", "f8"),
         ("odometer_m", "f8"),
+        ("state", "i4"),
     ]
 )
 
 
 class JourneyColumns(NamedTuple):
-    """A record a device; none where journeys are not followed."""
+    """A record a device. Where journeys are not followed nobody writes them."""
 
+    follows: bool
     now: Records
     trip: Records
-
-
-def no_journeys() -> JourneyColumns:
-    """Of no devices."""
-    return JourneyColumns(empty_records(JOURNEY, 0), empty_records(TRIP, 0))
-
-
-def more_journeys(journeys: JourneyColumns, devices: int) -> JourneyColumns:
-    """The same with room for more devices."""
-    return JourneyColumns(more_records(journeys.now, devices), more_records(journeys.trip, devices))

@@ -9,12 +9,12 @@ import numpy.typing as npt
 
 from geofence.geodesy import wrap_degrees
 from geofence.kernel import scalar_kernel
+from tracking_core.aligned_records import Records
 from tracking_core.columns import F64, I64, NO_TIME
 from tracking_core.journey_records import JourneyColumns
 from tracking_core.journeys import Journey, Trip
 from tracking_core.smoothing import SmoothedMotion
 from tracking_core.stays import NOWHERE, STOPPED, Stay
-from tracking_core.timeline import Records
 
 _LEAVING: Final = 16
 _CM: Final = 100.0
@@ -100,7 +100,7 @@ def latest_journeys(
     """
     found = np.full((3, len(rows)), np.nan)
     stop_began_at_us = np.full(len(rows), NO_TIME, np.int64)
-    if len(journeys.now):
+    if journeys.follows:
         now = journeys.now[rows]
         known = now["state"] != NOWHERE
         found[0, known] = now["odometer_m"][known]
@@ -117,7 +117,7 @@ def load_trip(journeys: JourneyColumns, row: int) -> Trip:
     """The trip of a device."""
     trip = journeys.trip[row]
     return Trip(
-        int(trip["state"]),
+        int(np.int64(trip["state"])),
         int(trip["departed_at_us"]),
         float(trip["latitude_deg"]),
         float(trip["longitude_deg"]),

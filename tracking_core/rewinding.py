@@ -6,6 +6,7 @@ import math
 
 from geofence.kernel import scalar_kernel
 from geofence.transitions import OUT
+from tracking_core.aligned_records import Records
 from tracking_core.columns import NO_TIME
 from tracking_core.device_table import NOTHING, DeviceColumns
 from tracking_core.journal import JOURNEY_CHANGE, SIGNAL, JournalColumns, presence_before, visit_before
@@ -21,7 +22,7 @@ from tracking_core.presence_pool import (
     remove_presence,
     store_presence,
 )
-from tracking_core.timeline import Records, Timeline, place_of
+from tracking_core.timeline import Timeline, base_place, place_of
 from tracking_core.verdicts import Verdict
 
 _OK = int(Verdict.OK)
@@ -30,15 +31,15 @@ _JUMP = int(Verdict.IMPLAUSIBLE_JUMP)
 
 @scalar_kernel
 def count_from(devices: DeviceColumns, row: int, at_us: int, fix: Records) -> None:
-    """Makes a record of the timeline (timeline.KEPT_FIX) the newest counted fix of a device."""
+    """Makes a record of the timeline (timeline.KEPT_FIX) that counts the newest counted fix of a device."""
     devices.counted_at_us[row] = at_us
     devices.received_at_us[row] = fix["received_at_us"]
     devices.latitude_deg[row] = fix["latitude_deg"]
     devices.longitude_deg[row] = fix["longitude_deg"]
     devices.altitude_m[row] = fix["altitude_m"]
     devices.accuracy_m[row] = fix["accuracy_m"]
-    devices.speed_mps[row] = fix["known_speed_mps"]
-    devices.heading_deg[row] = fix["known_heading_deg"]
+    devices.speed_mps[row] = fix["speed_mps"]
+    devices.heading_deg[row] = fix["heading_deg"]
 
 
 @scalar_kernel
@@ -63,39 +64,37 @@ def suspect_nothing(devices: DeviceColumns, row: int) -> None:
 
 
 @scalar_kernel
-def rewind_fix(
-    timeline: Timeline, row: int, capacity: int, age: int, devices: DeviceColumns, journeys: JourneyColumns
-) -> None:
+def rewind_fix(timeline: Timeline, row: int, age: int, devices: DeviceColumns, journeys: JourneyColumns) -> None:
     """Brings the counted fix, the suspect and the journey of a device back to what they were before the fix of this age
     in its ring was judged. All can be read off the ring, and off the base where the ring does not reach back.
     """
     suspect_nothing(devices, row)
-    follows = len(timeline.journeys) > 0
     for earlier in range(age - 1, -1, -1):
-        place = place_of(timeline.ring, row, capacity, earlier)
+        place = place_of(timeline.ring, row, timeline.places, earlier)
         verdict = timeline.kept[place]["verdict"]
         if verdict == _OK:
             count_from(devices, row, timeline.ring.times_us[place], timeline.kept[place])
-            if follows:
+            if journeys.follows:
                 journeys.now[row] = timeline.journeys[place]
             return
         if verdict == _JUMP and devices.suspect_at_us[row] == NO_TIME:
             devices.suspect_at_us[row] = timeline.ring.times_us[place]
             devices.suspect_latitude_deg[row] = timeline.kept[place]["latitude_deg"]
             devices.suspect_longitude_deg[row] = timeline.kept[place]["longitude_deg"]
-    base = timeline.base[row]
-    if base["counted_at_us"] > 0:
-        count_from(devices, row, base["counted_at_us"], base["counted"])
-        if follows:
-            journeys.now[row] = timeline.base_journeys[row]
+    base = base_place(timeline, row)
+    if timeline.ring.times_us[base] > 0:
+        count_from(devices, row, timeline.ring.times_us[base], timeline.kept[base])
+        if journeys.follows:
+            journeys.now[row] = timeline.journeys[base]
     else:
         forget_counted(devices, row)
-        if follows:
+        if journeys.follows:
             forget_journey(journeys.now[row])
-    if devices.suspect_at_us[row] == NO_TIME and base["suspect_at_us"] > 0:
-        devices.suspect_at_us[row] = base["suspect_at_us"]
-        devices.suspect_latitude_deg[row] = base["suspect_latitude_deg"]
-        devices.suspect_longitude_deg[row] = base["suspect_longitude_deg"]
+    if devices.suspect_at_us[row] == NO_TIME and timeline.base_suspects[row]:
+        suspect = timeline.base_suspect[row]
+        devices.suspect_at_us[row] = suspect["at_us"]
+        devices.suspect_latitude_deg[row] = suspect["latitude_deg"]
+        devices.suspect_longitude_deg[row] = suspect["longitude_deg"]
 
 
 @scalar_kernel
@@ -156,21 +155,23 @@ def take_back_changes(
 def begin_here(rows: int, devices: DeviceColumns, timeline: Timeline, journeys: JourneyColumns) -> None:
     """Makes what is known of the first rows their base: nothing from before it is gone into again."""
     for row in range(rows):
-        base = timeline.base[row]
         if devices.counted_at_us[row] == NO_TIME:
             continue
-        base["counted_at_us"] = devices.counted_at_us[row]
-        if len(timeline.base_journeys) > 0:
-            timeline.base_journeys[row] = journeys.now[row]
-        counted = base["counted"]
+        base = base_place(timeline, row)
+        timeline.ring.times_us[base] = devices.counted_at_us[row]
+        if journeys.follows:
+            timeline.journeys[base] = journeys.now[row]
+        counted = timeline.kept[base]
         counted["received_at_us"] = devices.received_at_us[row]
         counted["latitude_deg"] = devices.latitude_deg[row]
         counted["longitude_deg"] = devices.longitude_deg[row]
         counted["altitude_m"] = devices.altitude_m[row]
         counted["accuracy_m"] = devices.accuracy_m[row]
-        counted["known_speed_mps"] = devices.speed_mps[row]
-        counted["known_heading_deg"] = devices.heading_deg[row]
+        counted["speed_mps"] = devices.speed_mps[row]
+        counted["heading_deg"] = devices.heading_deg[row]
         if devices.suspect_at_us[row] != NO_TIME:
-            base["suspect_at_us"] = devices.suspect_at_us[row]
-            base["suspect_latitude_deg"] = devices.suspect_latitude_deg[row]
-            base["suspect_longitude_deg"] = devices.suspect_longitude_deg[row]
+            timeline.base_suspects[row] = 1
+            suspect = timeline.base_suspect[row]
+            suspect["at_us"] = devices.suspect_at_us[row]
+            suspect["latitude_deg"] = devices.suspect_latitude_deg[row]
+            suspect["longitude_deg"] = devices.suspect_longitude_deg[row]

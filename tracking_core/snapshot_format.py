@@ -12,7 +12,7 @@ from tracking_core.columns import I64
 from tracking_core.definitions import SensorLimit
 from tracking_core.journey_records import JOURNEY
 from tracking_core.memory import Memory, roll, unroll
-from tracking_core.timeline import BASE, KEPT_FIX, Timeline, empty_records, places_in_order, roll_timeline
+from tracking_core.timeline import KEPT_FIX, SUSPECT, Timeline, places_in_order, roll_timeline
 
 DEVICE_FIELDS: Final = (
     "counted_at_us",
@@ -51,13 +51,15 @@ class PackedRings(msgspec.Struct, array_like=True):
 
 
 class PackedTimeline(msgspec.Struct, array_like=True):
-    """A `Timeline`: its rings, what stands beside each place, in the same order, and the bases by row. Without repairs
-    the others are empty; where journeys are not followed, the last two.
+    """A `Timeline`: its rings, what stands beside each place, in the same order, and the bases by row: when and what.
+    Without repairs all but the rings are empty; where journeys are not followed, the last two.
     """
 
     rings: PackedRings
     kept: bytes
+    base_at_us: PackedColumn
     base: bytes
+    base_suspect: bytes
     journeys: bytes
     base_journeys: bytes
 
@@ -135,46 +137,48 @@ def pack_rings(memory: Memory, owners: I64, capacity: int) -> PackedRings:
     return PackedRings(pack_column(lengths), pack_column(times_us), pack_column(contents))
 
 
-def pack_timeline(timeline: Timeline, rows: int, capacity: int) -> PackedTimeline:
-    """The timelines of the first rows."""
-    rings = pack_rings(timeline.ring, np.arange(rows), capacity)
-    if not len(timeline.kept):
-        return PackedTimeline(rings, b"", b"", b"", b"")
-    places = np.empty(int(timeline.ring.length[:rows].sum()), np.int64)
-    places_in_order(timeline.ring, rows, capacity, places)
-    journeys = timeline.journeys[places].tobytes() if len(timeline.journeys) else b""
+def pack_timeline(timeline: Timeline, rows: int, *, journeys: bool) -> PackedTimeline:
+    """The timelines of the first rows, with the journeys beside them if those are followed."""
+    rings = pack_rings(timeline.ring, np.arange(rows), timeline.places)
+    if not timeline.repairs:
+        return PackedTimeline(rings, b"", pack_column(np.empty(0, np.int64)), b"", b"", b"", b"")
+    places, bases = np.empty(int(timeline.ring.length[:rows].sum()), np.int64), np.empty(rows, np.int64)
+    places_in_order(timeline, rows, places, bases)
     return PackedTimeline(
         rings,
         timeline.kept[places].tobytes(),
-        timeline.base[:rows].tobytes(),
-        journeys,
-        timeline.base_journeys[:rows].tobytes(),
+        pack_column(timeline.ring.times_us[bases]),
+        timeline.kept[bases].tobytes(),
+        timeline.base_suspect[:rows].tobytes(),
+        timeline.journeys[places].tobytes() if journeys else b"",
+        timeline.journeys[bases].tobytes() if journeys else b"",
     )
 
 
-def unpack_timeline(packed: PackedTimeline, timeline: Timeline, capacity: int) -> None:
-    """Fills the first rows of an empty timeline. One that has nothing beside its places stays so."""
-    times_us = unpack_column(packed.rings.times_us).copy()
-    kept = np.frombuffer(packed.kept, KEPT_FIX).copy()
-    if len(timeline.kept) and len(kept):
-        base = np.frombuffer(packed.base, BASE)
-        timeline.base[: len(base)] = base
-    else:
-        kept = empty_records(KEPT_FIX, len(times_us))
-    journeys = np.frombuffer(packed.journeys, JOURNEY).copy()
-    if len(timeline.journeys) and len(journeys):
-        base_journeys = np.frombuffer(packed.base_journeys, JOURNEY)
-        timeline.base_journeys[: len(base_journeys)] = base_journeys
-    else:
-        journeys = empty_records(JOURNEY, len(times_us))
+def unpack_timeline(packed: PackedTimeline, timeline: Timeline, *, journeys: bool) -> None:
+    """Fills the first rows of an empty timeline; one that repairs nothing takes the rings alone."""
+    # Copies, because kernels are compiled for writable arrays here.
+    kept, beside = np.empty(0, KEPT_FIX), np.empty(0, JOURNEY)
+    if timeline.repairs and packed.base:
+        kept = np.frombuffer(packed.kept, KEPT_FIX).copy()
+        # The base of an empty ring stands at the end of its places.
+        at_us = unpack_column(packed.base_at_us)
+        bases = np.arange(1, len(at_us) + 1) * timeline.places - 1
+        timeline.ring.times_us[bases] = at_us
+        timeline.kept[bases] = np.frombuffer(packed.base, KEPT_FIX)
+        suspect = np.frombuffer(packed.base_suspect, SUSPECT)
+        timeline.base_suspect[: len(suspect)] = suspect
+        timeline.base_suspects[: len(suspect)] = suspect["at_us"] > 0
+        if journeys and packed.journeys:
+            beside = np.frombuffer(packed.journeys, JOURNEY).copy()
+            timeline.journeys[bases] = np.frombuffer(packed.base_journeys, JOURNEY)
     roll_timeline(
         timeline,
         unpack_column(packed.rings.lengths).copy(),
-        capacity,
-        times_us,
+        unpack_column(packed.rings.times_us).copy(),
         unpack_column(packed.rings.contents).copy(),
         kept,
-        journeys,
+        beside,
     )
 
 

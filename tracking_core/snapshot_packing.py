@@ -11,6 +11,7 @@ from geofence.definition import FenceDefinition
 from geofence.wire import to_proto
 from tracking_core.columns import I32, I64
 from tracking_core.definitions import SensorLimit
+from tracking_core.device_table import DeviceTable
 from tracking_core.engine_state import EngineState
 from tracking_core.journal import JournalColumns
 from tracking_core.node_pool import walk_chains
@@ -49,10 +50,8 @@ def packed_state(state: EngineState, settings: EngineSettings) -> PackedState:
         tenants=devices.tenants,
         device_ids=devices.device_ids,
         devices=[pack_column(getattr(devices.columns, name)[: devices.rows]) for name in DEVICE_FIELDS],
-        timeline=pack_timeline(devices.timeline, devices.rows, settings.kept_fixes),
-        journeys=PackedJourneys(
-            devices.journeys.now[: devices.rows].tobytes(), devices.journeys.trip[: devices.rows].tobytes()
-        ),
+        timeline=pack_timeline(devices.timeline, devices.rows, journeys=settings.follows_journeys),
+        journeys=_packed_journeys(devices),
         quarantine=pack_rings(devices.quarantine, rows, settings.kept_quarantined),
         fences=[to_proto(fence).SerializeToString(deterministic=True) for fence in fences],
         presences=_packed_presences(state, fences),
@@ -66,6 +65,13 @@ def packed_state(state: EngineState, settings: EngineSettings) -> PackedState:
         tags=[pack_column(column[tag_slots]) for column in tags[3:13]],
         reads=pack_rings(state.tags.memory, tag_slots, settings.kept_samples),
     )
+
+
+def _packed_journeys(devices: DeviceTable) -> PackedJourneys:
+    journeys = devices.journeys
+    if not journeys.follows:
+        return PackedJourneys(b"", b"")
+    return PackedJourneys(journeys.now[: devices.rows].tobytes(), journeys.trip[: devices.rows].tobytes())
 
 
 def _packed_presences(state: EngineState, fences: Sequence[FenceDefinition]) -> list[PackedColumn]:

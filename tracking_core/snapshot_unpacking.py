@@ -50,9 +50,9 @@ def _fill_devices(state: EngineState, packed: PackedState, settings: EngineSetti
     devices.cover(packed.rows)
     for name, column in zip(DEVICE_FIELDS, packed.devices, strict=True):
         getattr(devices.columns, name)[: packed.rows] = unpack_column(column)
-    unpack_timeline(packed.timeline, devices.timeline, settings.kept_fixes)
+    unpack_timeline(packed.timeline, devices.timeline, journeys=settings.follows_journeys)
     now, trip = np.frombuffer(packed.journeys.now, JOURNEY), np.frombuffer(packed.journeys.trip, TRIP)
-    if len(devices.journeys.now):
+    if devices.journeys.follows:
         devices.journeys.now[: len(now)] = now
         devices.journeys.trip[: len(trip)] = trip
     unpack_rings(packed.quarantine, devices.quarantine, settings.kept_quarantined)
