@@ -33,6 +33,8 @@ DWELL: Final = 1
 SPEED: Final = 2
 CORRIDOR_WATCHED: Final = 4
 CROSS: Final = 8
+# Only at some times: a fence with windows.
+WINDOWED: Final = 16
 
 # An index entry without a list of edges: the cell is wholly inside, or a circle must be measured.
 WHOLLY_INSIDE: Final = -1
@@ -70,6 +72,8 @@ class CompiledFences(NamedTuple):
     dwell_us: I64
     speed_limit_mps: F64
     speed_tolerance_mps: F64
+    # Where the active times of a windowed fence stand in `schedule`.
+    times: I32
     half_width_m: F64
     # (n, 8): latitude_deg, longitude_deg, radius_m, earth-centred x, y, z, squared chords that are surely in,
     # surely out.
@@ -92,6 +96,8 @@ class CompiledFences(NamedTuple):
     entry: I32
     # (tenants): how many fences of each watch for passages.
     tenant_crosses: I32
+    # Active times and time zones (geofence/windows.py); empty until a fence has windows.
+    schedule: I64
 
 
 _SLOT_COLUMNS: Final = CompiledFences._fields.index("vertex")
@@ -112,6 +118,7 @@ def empty_fences(slots: int) -> CompiledFences:
         dwell_us=np.full(slots, NEVER, np.int64),
         speed_limit_mps=np.full(slots, np.inf),
         speed_tolerance_mps=np.zeros(slots),
+        times=np.zeros(slots, np.int32),
         half_width_m=np.zeros(slots),
         circle=np.zeros((slots, 8)),
         chunks=np.zeros((slots, 2), np.int32),
@@ -123,6 +130,7 @@ def empty_fences(slots: int) -> CompiledFences:
         cell=np.full((0, 4), -1, np.int32),
         entry=np.zeros((0, 4), np.int32),
         tenant_crosses=np.zeros(4, np.int32),
+        schedule=np.zeros(0, np.int64),
     )
 
 

@@ -7,6 +7,7 @@ The boundary belongs to the fence.
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 from collections.abc import Mapping
 from typing import NewType
 
@@ -79,6 +80,37 @@ class VisitRule:
     cross: bool = False
 
 
+@dataclasses.dataclass(frozen=True)
+class WeeklyWindow:
+    """A time of the day on some days of the week: `days` as ISO has them, Monday 1 to Sunday 7; minutes after midnight
+    on the clock of the place. Up to or before `from_minute` it ends on the day after the one on which it begins.
+    """
+
+    days: tuple[int, ...]
+    from_minute: int
+    to_minute: int
+
+
+@dataclasses.dataclass(frozen=True)
+class ActiveTimes:
+    """When a fence tells of anything (docs/geofences.md): in any of the windows, all the time without one, from the
+    first day to the last, both whole; all by the clock on the walls of `time_zone`, a name that IANA has.
+    """
+
+    time_zone: str = ""
+    windows: tuple[WeeklyWindow, ...] = ()
+    first_day: dt.date | None = None
+    last_day: dt.date | None = None
+
+    @property
+    def are_limited(self) -> bool:
+        """Whether there may be a time outside them."""
+        return bool(self.windows) or self.first_day is not None or self.last_day is not None
+
+
+ALWAYS = ActiveTimes()
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class FenceDefinition:
     """One fence of one tenant. `version` counts its edits from 1."""
@@ -91,6 +123,7 @@ class FenceDefinition:
     version: int = 1
     labels: Mapping[str, str] = dataclasses.field(default_factory=dict)
     visit: VisitRule = VisitRule()
+    active: ActiveTimes = ALWAYS
 
 
 def same_shape(first: Shape, second: Shape) -> bool:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from geofence.active_times import TimesPool
 from geofence.cell_index import CellIndex
 from geofence.compiled import (
     CORRIDOR_WATCHED,
@@ -18,6 +19,7 @@ from geofence.compiled import (
     NO_TIME,
     NOTHING,
     SPEED,
+    WINDOWED,
     CompiledFences,
     empty_fences,
     grown_fences,
@@ -34,6 +36,7 @@ class _Row(NamedTuple):
     vertex: tuple[int, int]
     chunks: tuple[int, int]
     lists: tuple[int, int]
+    times: tuple[int, int] | None
     keys: I64
 
 
@@ -52,6 +55,7 @@ class FenceSet:
         self._chunk_edges = Pool(np.int32, 2)
         self._chunk_box = Pool(np.float64, 4)
         self._lists = Pool(np.int32)
+        self._times = TimesPool()
         self._index = CellIndex()
         self._crosses = np.zeros(4, np.int32)
         self._compiled = empty_fences(16)
@@ -128,6 +132,7 @@ class FenceSet:
             (vertex_start, len(shape.vertex)),
             (chunk_start, len(shape.chunk_edges)),
             (list_start, len(shape.lists)),
+            self._times.put(definition.active) if definition.active.are_limited else None,
             shape.keys,
         )
 
@@ -142,6 +147,7 @@ class FenceSet:
         fences.exit_margin_m[slot] = rule.exit_margin_m
         fences.accuracy_cap_m[slot] = rule.accuracy_cap_m
         self._write_visit_rule(slot, definition.visit)
+        self._write_times(slot)
         fences.half_width_m[slot] = shape.half_width_m
         fences.circle[slot] = shape.circle
         fences.chunks[slot] = (chunk_start, len(shape.chunk_edges))
@@ -162,6 +168,13 @@ class FenceSet:
         fences.speed_limit_mps[slot] = np.inf if visit.speed_limit_mps is None else visit.speed_limit_mps
         fences.speed_tolerance_mps[slot] = visit.speed_tolerance_mps
 
+    def _write_times(self, slot: int) -> None:
+        row = self._rows[slot]
+        assert row is not None
+        if row.times is not None:
+            self._compiled.watches[slot] |= WINDOWED
+            self._compiled.times[slot] = row.times[0]
+
     def _count_crosses(self, slot: int, more: int) -> None:
         tenant = int(self._compiled.tenant[slot])
         if tenant >= len(self._crosses):
@@ -179,6 +192,8 @@ class FenceSet:
             (self._lists, row.lists),
         ):
             pool.give_back(start, count)
+        if row.times is not None:
+            self._times.give_back(*row.times)
         if row.definition.visit.cross:
             self._count_crosses(slot, -1)
         self._rows[slot] = None
@@ -196,4 +211,5 @@ class FenceSet:
             cell=self._index.cell,
             entry=self._index.entry,
             tenant_crosses=self._crosses,
+            schedule=self._times.words,
         )

@@ -1,9 +1,9 @@
 """Fences as GeoJSON features (RFC 7946), in and out.
 
 A Polygon or MultiPolygon is itself; a Point with the property `radius_m` is a circle; a LineString with
-`half_width_m` is a corridor. `name`, `labels` (an object of strings) and the members of the crossing and the visit
-rule (a dwell in seconds) are properties too; other properties are passed over, so that files made elsewhere can be
-read. Altitudes are passed over.
+`half_width_m` is a corridor. `name`, `labels` (an object of strings), the members of the crossing and the visit rule (a
+dwell in seconds) and the active times (geojson_times.py) are properties too; other properties are passed over, so that
+files made elsewhere can be read. Altitudes are passed over.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from geofence.definition import (
     Shape,
     VisitRule,
 )
+from geofence.geojson_times import active_properties, active_times
 from geofence.planar import closed
 from geofence.validation import MOST_VERTICES, InvalidFence, validate
 
@@ -53,6 +54,7 @@ def from_feature(feature: object, tenant: str, *, fence_id: str | None = None, v
         version=version,
         labels=_labels(properties.get("labels")),
         visit=_visit(properties),
+        active=active_times(properties),
     )
     validate(definition)
     return definition
@@ -62,6 +64,7 @@ def to_feature(definition: FenceDefinition) -> dict[str, Any]:
     """The feature of a fence, ready for a JSON encoder, every parameter written out. `from_feature` gives it back."""
     properties: dict[str, Any] = {"name": definition.name, "labels": dict(definition.labels)}
     properties |= dataclasses.asdict(definition.crossing) | _visit_properties(definition.visit)
+    properties |= active_properties(definition.active)
     properties["version"] = definition.version
     shape = definition.shape
     geometry: dict[str, Any]

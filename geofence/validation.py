@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 import re
 from typing import Final
@@ -11,6 +12,7 @@ import shapely
 
 from geofence.definition import (
     F64,
+    ActiveTimes,
     CircleShape,
     CorridorShape,
     CrossingRule,
@@ -21,6 +23,7 @@ from geofence.definition import (
     VisitRule,
 )
 from geofence.planar import closed, crosses_antimeridian, is_flat, planar_rings
+from geofence.time_zones import zone_names
 
 MOST_VERTICES: Final = 200_000
 MOST_LABELS: Final = 64
@@ -29,6 +32,8 @@ GREATEST_RADIUS_M: Final = 5_000_000.0
 GREATEST_HALF_WIDTH_M: Final = 500_000.0
 GREATEST_MARGIN_M: Final = 1_000_000.0
 MOST_FIXES: Final = 1_000
+MOST_WINDOWS: Final = 32
+DAY_MINUTES: Final = 1_440
 LONGEST_DWELL_US: Final = 366 * 86_400 * 1_000_000
 HIGHEST_SPEED_MPS: Final = 1_000.0
 LONGEST_CONFIRMATION_US: Final = 30 * 86_400 * 1_000_000
@@ -62,13 +67,14 @@ class InvalidFence(Exception):
 def validate(definition: FenceDefinition) -> None:
     """Returns if the fence can be compiled and means something; raises InvalidFence with the first reason otherwise.
 
-    Reasons: bad_id, bad_name, bad_labels, bad_crossing_rule, bad_visit_rule, malformed, not_finite,
+    Reasons: bad_id, bad_name, bad_labels, bad_crossing_rule, bad_visit_rule, bad_active_times, malformed, not_finite,
     coordinate_out_of_range, bad_radius, bad_half_width, too_few_points, too_many_points, zero_area, self_crossing,
     hole_outside, holes_overlap.
     """
     _validate_names(definition)
     _validate_rule(definition.crossing)
     _validate_visit(definition.visit, definition.shape)
+    _validate_active(definition.active)
     shape = definition.shape
     if isinstance(shape, CircleShape):
         _validate_circle(shape)
@@ -121,6 +127,32 @@ def _validate_visit(visit: VisitRule, shape: Shape) -> None:
         raise InvalidFence("bad_visit_rule", f"a tolerance is {most}", "speed_tolerance_mps")
     if visit.watched and not isinstance(shape, CorridorShape):
         raise InvalidFence("bad_visit_rule", "only a corridor is watched", "watched")
+
+
+def day_of(text: str, where: str) -> dt.date:
+    """A day as ISO 8601 writes it, YYYY-MM-DD; raises InvalidFence for what is none."""
+    try:
+        day = dt.date.fromisoformat(text)
+    except ValueError:
+        day = None
+    if day is None or day.isoformat() != text:
+        raise InvalidFence("bad_active_times", "a day is written YYYY-MM-DD", where)
+    return day
+
+
+def _validate_active(active: ActiveTimes) -> None:
+    if (active.time_zone or active.are_limited) and active.time_zone not in zone_names():
+        raise InvalidFence("bad_active_times", "a time zone is a name like Europe/Berlin", "time_zone")
+    if len(active.windows) > MOST_WINDOWS:
+        raise InvalidFence("bad_active_times", f"a fence has at most {MOST_WINDOWS} windows", "active_windows")
+    for number, window in enumerate(active.windows):
+        where = f"active_windows, {number}"
+        if not window.days or not all(1 <= day <= 7 for day in window.days):
+            raise InvalidFence("bad_active_times", "a window has days, from 1 for Monday to 7", where)
+        if not (0 <= window.from_minute < DAY_MINUTES and 0 <= window.to_minute <= DAY_MINUTES):
+            raise InvalidFence("bad_active_times", "a window is from 00:00 at the earliest until 24:00", where)
+    if active.first_day is not None and active.last_day is not None and active.first_day > active.last_day:
+        raise InvalidFence("bad_active_times", "the last day is before the first", "active_until")
 
 
 def _validate_circle(shape: CircleShape) -> None:

@@ -8,7 +8,9 @@ import numpy as np
 
 from drover.geofence.v1 import fence_pb2
 from geofence.definition import (
+    ALWAYS,
     F64,
+    ActiveTimes,
     CircleShape,
     CorridorShape,
     CrossingRule,
@@ -16,8 +18,9 @@ from geofence.definition import (
     MultiPolygonShape,
     Shape,
     VisitRule,
+    WeeklyWindow,
 )
-from geofence.validation import InvalidFence
+from geofence.validation import InvalidFence, day_of
 
 
 def to_proto(definition: FenceDefinition) -> fence_pb2.Fence:
@@ -43,6 +46,7 @@ def to_proto(definition: FenceDefinition) -> fence_pb2.Fence:
             watched=definition.visit.watched,
             cross=definition.visit.cross,
         ),
+        active=_active_message(definition.active) if definition.active != ALWAYS else None,
     )
     shape = definition.shape
     if isinstance(shape, CircleShape):
@@ -66,7 +70,8 @@ def to_proto(definition: FenceDefinition) -> fence_pb2.Fence:
 def from_proto(message: fence_pb2.Fence) -> FenceDefinition:
     """The fence of a message, with defaults for what its rule leaves out. Not validated: `validate` is the caller's.
 
-    Raises InvalidFence if it has no geometry or lists of unequal length, for then there is no fence at all.
+    Raises InvalidFence if it has no geometry, lists of unequal length or a day that is none, for then there is no fence
+    at all.
     """
     rule, visit = message.crossing, message.visit
     default = CrossingRule()
@@ -91,6 +96,28 @@ def from_proto(message: fence_pb2.Fence) -> FenceDefinition:
             watched=visit.watched,
             cross=visit.cross,
         ),
+        active=_active(message.active),
+    )
+
+
+def _active_message(active: ActiveTimes) -> fence_pb2.ActiveTimes:
+    return fence_pb2.ActiveTimes(
+        time_zone=active.time_zone,
+        windows=[
+            fence_pb2.WeeklyWindow(days=each.days, from_minute=each.from_minute, to_minute=each.to_minute)
+            for each in active.windows
+        ],
+        first_day="" if active.first_day is None else active.first_day.isoformat(),
+        last_day="" if active.last_day is None else active.last_day.isoformat(),
+    )
+
+
+def _active(message: fence_pb2.ActiveTimes) -> ActiveTimes:
+    return ActiveTimes(
+        message.time_zone,
+        tuple(WeeklyWindow(tuple(each.days), each.from_minute, each.to_minute) for each in message.windows),
+        day_of(message.first_day, "active_from") if message.first_day else None,
+        day_of(message.last_day, "active_until") if message.last_day else None,
     )
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from geofence.definition import FenceDefinition, same_shape
-from tracking_core import geofencing, sensor_limits
+from geofence.active_times import TimesPool
+from geofence.definition import ALWAYS, ActiveTimes, FenceDefinition, same_shape
+from tracking_core import geofencing, opening, sensor_limits
 from tracking_core.columns import NO_TIME
 from tracking_core.definitions import (
     Definition,
@@ -79,14 +80,31 @@ class DefinitionStage:
         old = state.fences.slot_of(fence.tenant, fence.fence_id)
         known = None if old is None else state.fences.definition(old)
         unmoved = known is not None and same_shape(known.shape, fence.shape)
-        # Most fences have no dwell: a look at every device is saved.
-        timed = fence.visit.dwell_us is not None or (known is not None and known.visit.dwell_us is not None)
+        was_active = ALWAYS if known is None else known.active
         slot = state.fences.put(fence)
         devices = state.devices.columns
         if not unmoved:
             self._restate(slot)
-        if timed:
-            geofencing.time_visits(slot, devices, state.fences.compiled, state.presences.columns)
+        elif was_active.are_limited and was_active != fence.active:
+            self._open(slot, was_active)
+        # Most fences have no dwell and no windows: a look at every device is saved.
+        if has_timers(fence) or (known is not None and has_timers(known)):
+            anew = known is not None and was_active != fence.active
+            geofencing.time_visits(slot, anew, devices, state.fences.compiled, state.presences.columns)
+
+    def _open(self, slot: int, was_active: ActiveTimes) -> None:
+        """An edit of the active times alone, from some that were limited."""
+        state, devices = self._state, self._state.devices.columns
+        before = TimesPool()
+        place, _ = before.put(was_active)
+        self._run(
+            lambda start: opening.open_fence(
+                slot, start, before.words, place, devices, state.fences.compiled, state.presences.columns,
+                self._events.rows,
+            ),
+            len(devices.tenant),
+            lambda _: None,
+        )  # fmt: skip
 
     def _restate(self, slot: int) -> None:
         state, devices = self._state, self._state.devices.columns
@@ -181,3 +199,8 @@ class DefinitionStage:
         if slot is not None:
             row = state.devices.row_of(state.routes.definitions[slot].device)
             state.routes.delete(slot, row, state.devices.columns)
+
+
+def has_timers(fence: FenceDefinition) -> bool:
+    """Whether time alone may bring about anything at a fence."""
+    return fence.visit.dwell_us is not None or fence.active.are_limited

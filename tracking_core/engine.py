@@ -21,7 +21,7 @@ from tracking_core.columns import (
     SensorColumns,
     TagColumns,
 )
-from tracking_core.definition_stage import DefinitionStage
+from tracking_core.definition_stage import DefinitionStage, has_timers
 from tracking_core.definitions import Definition, DeviceIdentity, PutFence
 from tracking_core.device_table import NEVER
 from tracking_core.door import let_in
@@ -103,7 +103,7 @@ class Engine:
         """
         due = self._fire_timers(self._advance(now_us))
         stated = self._definitions.obey(change)
-        if isinstance(change, PutFence) and change.fence.visit.dwell_us is not None:
+        if isinstance(change, PutFence) and has_timers(change.fence):
             self._find_first_due()
         return _only_events(due + stated)
 

@@ -106,6 +106,9 @@ _TURN = {
 _TIMED = frozenset({SIGNAL_LOST, DWELT})
 """Brought about by time, whatever shows it."""
 _JOURNEYS = frozenset({STOP_BEGAN, STOP_ENDED, TRIP_STARTED, TRIP_ENDED})
+_ENTRIES = frozenset({ENTERED, CORRIDOR_RETURNED})
+_MAY_BE_TIMED = _JOURNEYS | _ENTRIES
+"""Brought about by time where the row says so."""
 _CORRECTABLE = _JOURNEYS | frozenset(
     {SIGNAL_LOST, SIGNAL_RESTORED, EXITED, ENTERED, DWELT, SPEEDING, CORRIDOR_LEFT, CORRIDOR_RETURNED, CROSSED}
 )
@@ -190,7 +193,7 @@ class EventBuilding:
                 subject.version,
                 row.observed_at_us,
                 row.confirmed_at_us,
-                Cause.TIMER if silence or row.kind in _TIMED or (row.kind in _JOURNEYS and row.timed) else cause,
+                Cause.TIMER if silence or row.kind in _TIMED or (row.kind in _MAY_BE_TIMED and row.timed) else cause,
                 0,
                 silence or (row.kind in _CORRECTABLE and row.assumed == 1),
                 _known(row.latitude_deg),
@@ -203,14 +206,15 @@ class EventBuilding:
                 event = _corrected(event, row)
                 if row.correction != TOLD_AGAIN:
                     turn = -1 if row.correction == WITHDRAWN else row.confirmed_at_us
-            key = (row.reading, turn, _TURN[row.kind], row.confirmed_at_us, device, subject.subject_id, subject.probe)
+            order = _TURN[DWELT if row.kind in _ENTRIES and row.timed else row.kind]
+            key = (row.reading, turn, order, row.confirmed_at_us, device, subject.subject_id, subject.probe)
             built.append((key, event))
         built.sort(key=_KEY)
         return [event for _, event in built]
 
     def _crossing(self, row: _Row) -> _Subject:
         fence = self._fences.definition(row.subject)
-        return _Subject(fence.fence_id, fence.version, 0, FenceCrossing(fence.name))
+        return _Subject(fence.fence_id, fence.version, 0, FenceCrossing(fence.name, row.timed == 1))
 
     def _dwell(self, row: _Row) -> _Subject:
         fence = self._fences.definition(row.subject)

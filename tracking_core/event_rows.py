@@ -69,7 +69,7 @@ class EventRows(NamedTuple):
     assumed: U8
     """1 where a timer was due and no fix from then on had been seen."""
     timed: U8
-    """1 where silence ended a trip, whatever showed it."""
+    """1 where silence ended a trip, or an opening window restated an entry, whatever showed it."""
     began_latitude_deg: F64
     """Where a trip that ended began."""
     began_longitude_deg: F64

@@ -65,6 +65,8 @@ class FenceCrossing(NamedTuple):
     """Details of geofence_entered and geofence_exited, corridor_left and corridor_returned."""
 
     fence_name: str
+    restated: bool = False
+    """It was inside already, untold, when a time window of the fence opened."""
 
 
 class FenceDwell(NamedTuple):

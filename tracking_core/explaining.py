@@ -41,6 +41,7 @@ from geofence.transitions import (
     evidence,
     observe,
 )
+from geofence.windows import is_active
 from tracking_core.events import EventKind
 from tracking_core.fix_quality import QualityRules, is_reachable
 from tracking_core.verdicts import Verdict
@@ -126,11 +127,13 @@ class FixStep(NamedTuple):
     passed_through: bool
     """The straight way from the counted fix before led through the fence, though both lie outside."""
     event: TracedEvent | None
+    untold: TracedEvent | None
+    """What would have been told, had the fence been active then."""
 
 
 class EditStep(NamedTuple):
     """What an edit did: `fix` is the newest counted one, by which the device is stated anew, None without any.
-    `distance_m` as in `FixStep`, to the new boundary.
+    `distance_m` and `untold` as in `FixStep`, to the new boundary.
     """
 
     edit: FenceEdit
@@ -143,6 +146,7 @@ class EditStep(NamedTuple):
     before: Presence
     after: Presence
     event: TracedEvent | None
+    untold: TracedEvent | None
 
 
 Step = FixStep | EditStep
@@ -202,6 +206,15 @@ class _Obeyed:
             return math.nan
         rule = self.fence.crossing
         return rule.exit_margin_m + (min(fix.accuracy_m, rule.accuracy_cap_m) if fix.accuracy_m > 0.0 else 0.0)
+
+    def tells(self, event: TracedEvent | None) -> bool:
+        """Whether an event is of a time at which the fence is active."""
+        return event is not None and is_active(self.compiled, self.slot, event.observed_at_us)
+
+    def opens_to(self, edited: _Obeyed, fix: StoredFix) -> bool:
+        """Whether other active times hold a fix that these do not."""
+        at_us = fix.observed_at_us
+        return is_active(edited.compiled, edited.slot, at_us) and not is_active(self.compiled, self.slot, at_us)
 
     def led_through(self, before: Fix, fix: StoredFix) -> bool:
         """Whether the straight way between two fixes outside touches the fence."""
@@ -318,7 +331,8 @@ class _Fold:
                 self._presence,
                 needed,
                 passed_through,
-                event,
+                event if obeyed.tells(event) else None,
+                None if obeyed.tells(event) else event,
             )
         )
 
@@ -377,12 +391,28 @@ class _Fold:
                 happened = EXITED
         elif moved and fix is not None:
             self._presence, happened = _restated(known, obeyed.evidence_of(fix, distance_m)[0])
+        elif fix is not None and known.state in (IN, PENDING_OUT) and old.opens_to(obeyed, fix):
+            happened = ENTERED
         event = None
+        telling = old if edit.fence is None else obeyed
         if happened != NO_EVENT and fix is not None:
             here = Crossing(fix.observed_at_us, fix.latitude_deg, fix.longitude_deg)
-            event = _event(old if edit.fence is None else obeyed, happened, here, fix.observed_at_us, None)
+            event = _event(telling, happened, here, fix.observed_at_us, None)
+        told = telling.tells(event)
         self._obeyed = obeyed
-        self.steps.append(EditStep(edit, old.fence is None, moved, fix, distance_m, known, self._presence, event))
+        self.steps.append(
+            EditStep(
+                edit,
+                old.fence is None,
+                moved,
+                fix,
+                distance_m,
+                known,
+                self._presence,
+                event if told else None,
+                None if told else event,
+            )
+        )
 
 
 def _event(

@@ -50,6 +50,7 @@ from tracking_core.signal import end_silence
 from tracking_core.timeline import HEADING, SPEED, Timeline, base_place, base_us, insert_fix, place_of
 from tracking_core.timers import TimerRules, assume, expect_timers
 from tracking_core.verdicts import Verdict
+from tracking_core.visits import openings_entered, openings_inside
 
 _OK = int(Verdict.OK)
 _DUPLICATE = int(Verdict.DUPLICATE)
@@ -400,12 +401,14 @@ def fold_fixes(
                 last = counted_fix(row, devices)
                 passed = find_passages(tenant, last, fix, fences, rules.passages, walk, passing)
                 known = count_presences(presences, row, devices)
+                openings = openings_inside(row, last.at_us, fix.observed_at_us, presences, devices, fences)
+                openings += openings_entered(last.at_us, fix.observed_at_us, holding, held, fences)
                 if (
                     held < 0
                     or passed < 0
                     or room_left(presences.following, presences.free) < held
                     or room_left(journal.following, journal.free)
-                    < MOST_CHANGES * (held + known) + passed + SIGNAL_CHANGES + journey_changes
+                    < MOST_CHANGES * (held + known) + passed + SIGNAL_CHANGES + journey_changes + 2 * openings
                 ):
                     return int(i)
                 verdict, before = count_fix(fix, row, devices, rules.quality)

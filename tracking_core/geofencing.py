@@ -6,7 +6,7 @@ device is out and stays out. So a fix costs one look into the index, whatever th
 
 from __future__ import annotations
 
-from geofence.compiled import CORRIDOR_WATCHED, DWELL, SPEED, CompiledFences
+from geofence.compiled import CORRIDOR_WATCHED, DWELL, SPEED, WINDOWED, CompiledFences
 from geofence.containment import contains_one
 from geofence.distance import signed_distance_m
 from geofence.kernel import scalar_kernel
@@ -26,12 +26,12 @@ from geofence.transitions import (
     evidence,
     observe,
 )
+from geofence.windows import is_active
 from tracking_core.columns import I32, NO_TIME
 from tracking_core.device_table import NEVER, NOTHING, DeviceColumns
 from tracking_core.event_rows import (
     CORRIDOR_LEFT,
     CORRIDOR_RETURNED,
-    DWELT,
     ENTERED,
     EXITED,
     FIRST_TOLD,
@@ -39,7 +39,7 @@ from tracking_core.event_rows import (
     EventRows,
 )
 from tracking_core.fix_quality import Neighbour
-from tracking_core.journal import JournalColumns, note_change, put_before
+from tracking_core.journal import JournalColumns, note_change, note_event
 from tracking_core.node_pool import room_left
 from tracking_core.presence_pool import (
     HAS_DWELT,
@@ -48,7 +48,6 @@ from tracking_core.presence_pool import (
     PresenceColumns,
     Visit,
     add_presence,
-    begin_visit,
     find_presence,
     load_presence,
     load_visit,
@@ -56,6 +55,7 @@ from tracking_core.presence_pool import (
     remove_presence,
     store_presence,
 )
+from tracking_core.visits import begin_visit, conclude_due, visit_that_dwelt
 
 MOST_CHANGES = 3
 """How many changes one fix can note of one fence."""
@@ -81,6 +81,7 @@ def write_crossing(
     events.revision[at] = 0
     events.told_at_us[at] = crossing.at_us
     events.assumed[at] = 0
+    events.timed[at] = 0
 
 
 @scalar_kernel
@@ -90,16 +91,6 @@ def is_among(fence: int, holding: I32, held: int) -> bool:
         if holding[k] == fence:
             return True
     return False
-
-
-@scalar_kernel
-def note_event(journal: JournalColumns, node: int, kind: int, crossing: Crossing) -> None:
-    """Adds an event to a change of the journal; it has no name yet."""
-    journal.kind[node] = kind
-    journal.observed_at_us[node] = crossing.at_us
-    journal.latitude_deg[node] = crossing.latitude_deg
-    journal.longitude_deg[node] = crossing.longitude_deg
-    journal.named_at_us[node] = NO_TIME
 
 
 @scalar_kernel
@@ -122,25 +113,6 @@ def crossing_kind(fences: CompiledFences, fence: int, happened: int) -> int:
 
 
 @scalar_kernel
-def note_dwell(
-    journal: JournalColumns,
-    row: int,
-    at_us: int,
-    fence: int,
-    version: int,
-    known: Presence,
-    visit: Visit,
-    last: Neighbour,
-    devices: DeviceColumns,
-) -> int:
-    """Hangs the change on a device that it has dwelt where it was last, as of when that was due; returns its node."""
-    change = note_change(journal, row, at_us, fence, version, known, visit, devices)
-    note_event(journal, change, DWELT, Crossing(visit.due_us, last.latitude_deg, last.longitude_deg))
-    journal.since_us[change] = visit.entered_at_us
-    return change
-
-
-@scalar_kernel
 def conclude_visit(
     row: int,
     fence: int,
@@ -159,24 +131,28 @@ def conclude_visit(
     journal: JournalColumns,
 ) -> Visit:
     """What a fix says of a visit, known how presence and visit at the fence were before it and are now; notes it all in
-    the journal, if anything changed. Returns the visit. There must be room for MOST_CHANGES in the journal.
+    the journal, if anything changed. Returns the visit. There must be room for MOST_CHANGES in the journal, and for two
+    of each opening of the fence in between.
 
     A visit that is due by the fix was long enough unless it ended before; while an exit dated before is only noted or
     pending, it is not known.
     """
     version = fences.version[fence]
     left_us = crossing.at_us if happened == BECAME_OUT else presence.crossed_at_us
-    dwelt = visit.due_us <= fix.observed_at_us and (left_us == NO_TIME or left_us >= visit.due_us)
-    due = visit
-    if dwelt:
-        visit = Visit(visit.entered_at_us, NEVER, visit.marks | HAS_DWELT)
+    at_us = fix.observed_at_us
+    noted = devices.first_change[row]
+    if visit.due_us <= at_us:
+        visit = conclude_due(
+            row, at_us, at_us, left_us, fence, known, known_visit, visit, last, 0, devices, fences, journal
+        )
+    was_due = devices.first_change[row] != noted
     speeds = False
     if inside and presence.state == IN and fences.watches[fence] & SPEED:
         limit_mps = fences.speed_limit_mps[fence]
         if visit.marks & IS_SPEEDING:
             if speed_mps <= limit_mps:
                 visit = Visit(visit.entered_at_us, visit.due_us, visit.marks & ~IS_SPEEDING)
-        elif speed_mps > limit_mps + fences.speed_tolerance_mps[fence]:
+        elif speed_mps > limit_mps + fences.speed_tolerance_mps[fence] and is_active(fences, fence, at_us):
             speeds = True
             visit = Visit(visit.entered_at_us, visit.due_us, visit.marks | IS_SPEEDING)
     if (
@@ -187,18 +163,14 @@ def conclude_visit(
         and visit.marks == known_visit.marks
     ):
         return visit
-    if dwelt:
-        due = Visit(due.entered_at_us, due.due_us, known_visit.marks)
-        change = note_dwell(journal, row, fix.observed_at_us, fence, version, known, due, last, devices)
-        put_before(journal, change, known_visit)
     if speeds:
-        change = note_change(journal, row, fix.observed_at_us, fence, version, known, known_visit, devices)
-        here = Crossing(fix.observed_at_us, fix.latitude_deg, fix.longitude_deg)
+        change = note_change(journal, row, at_us, fence, version, known, known_visit, devices)
+        here = Crossing(at_us, fix.latitude_deg, fix.longitude_deg)
         note_event(journal, change, SPEEDING, here)
         journal.value[change] = speed_mps
-    if happened != NO_EVENT or not (dwelt or speeds):
-        change = note_change(journal, row, fix.observed_at_us, fence, version, known, known_visit, devices)
-        if happened != NO_EVENT:
+    if happened != NO_EVENT or not (was_due or speeds):
+        change = note_change(journal, row, at_us, fence, version, known, known_visit, devices)
+        if happened != NO_EVENT and is_active(fences, fence, crossing.at_us):
             note_event(journal, change, crossing_kind(fences, fence, happened), crossing)
     return visit
 
@@ -218,7 +190,8 @@ def cross_fences(
     journal: JournalColumns,
 ) -> None:
     """Moves a device on by a fix that counts; what changes is noted in the journal, with the events. There must be room
-    for `held` presences, and in the journal for MOST_CHANGES of each of them and of each presence that the device has.
+    for `held` presences, and in the journal for MOST_CHANGES of each of them and of each presence that the device has,
+    and for two of each opening of theirs.
 
     The first `held` of `holding` are the fences that hold the fix. `before` is the counted fix from which the device
     came, `last` the counted fix before in any case; their times are NO_TIME if there is none. The first counted fix of
@@ -235,7 +208,7 @@ def cross_fences(
         known = load_presence(presences, node)
         inside = is_among(fence, holding, held)
         stays = known.state == IN and known.crossed_at_us == NO_TIME and inside
-        if stays and not fences.watches[fence] & (DWELL | SPEED):
+        if stays and not fences.watches[fence] & (DWELL | SPEED | WINDOWED):
             node = following
             continue
         presence, happened, crossing = known, NO_EVENT, here
@@ -271,7 +244,7 @@ def cross_fences(
             devices, fences, journal,
         )  # fmt: skip
         add_presence(presences, row, fence, presence, visit, devices)
-    if watched & DWELL:
+    if watched & (DWELL | WINDOWED):
         reckon_due(presences, row, devices)
 
 
@@ -304,42 +277,51 @@ def restate_fence(
         if node == NOTHING and not inside:
             continue
         here = Crossing(devices.counted_at_us[row], latitude_deg, longitude_deg)
+        told = is_active(fences, fence, here.at_us)
         if node == NOTHING:
-            write_crossing(events, 0, crossing_kind(fences, fence, BECAME_IN), row, fence, here, here.at_us)
+            if told:
+                write_crossing(events, 0, crossing_kind(fences, fence, BECAME_IN), row, fence, here, here.at_us)
             add_presence(presences, row, fence, INSIDE, begin_visit(fences, fence, here.at_us), devices)
             continue
         was_in = presences.state[node] != PENDING_IN
         if inside:
             visit = load_visit(presences, node)
             if not was_in:
-                write_crossing(events, 0, crossing_kind(fences, fence, BECAME_IN), row, fence, here, here.at_us)
+                if told:
+                    write_crossing(events, 0, crossing_kind(fences, fence, BECAME_IN), row, fence, here, here.at_us)
                 visit = begin_visit(fences, fence, here.at_us)
             store_presence(presences, node, INSIDE, visit)
             continue
         distance_m = signed_distance_m(fences, fence, longitude_deg, latitude_deg)
         speaks = evidence(distance_m, accuracy_m, fences.exit_margin_m[fence], fences.accuracy_cap_m[fence])
         if speaks == SPEAKS_OUT:
-            if was_in:
+            if was_in and told:
                 write_crossing(events, 0, crossing_kind(fences, fence, BECAME_OUT), row, fence, here, here.at_us)
             remove_presence(presences, row, node, devices)
     return len(devices.tenant)
 
 
 @scalar_kernel
-def time_visits(fence: int, devices: DeviceColumns, fences: CompiledFences, presences: PresenceColumns) -> None:
-    """Applies the dwell of a fence that was put to every visit of it that has not been long enough yet."""
+def time_visits(
+    fence: int,
+    anew: bool,  # noqa: FBT001 - kernels know no keywords
+    devices: DeviceColumns,
+    fences: CompiledFences,
+    presences: PresenceColumns,
+) -> None:
+    """Applies the dwell of a fence that was put to every visit of it that has not been long enough yet; `anew` if its
+    active times are others: then the dwell counts from the newest fix.
+    """
     for row in range(len(devices.tenant)):
         node = find_presence(presences, row, fence, devices)
         if node != NOTHING:
             visit = load_visit(presences, node)
-            if visit.entered_at_us != NO_TIME and not visit.marks & HAS_DWELT:
-                timed = begin_visit(fences, fence, visit.entered_at_us)
-                store_presence(
-                    presences,
-                    node,
-                    load_presence(presences, node),
-                    Visit(timed.entered_at_us, timed.due_us, visit.marks),
-                )
+            if visit.entered_at_us != NO_TIME and (anew or not visit.marks & HAS_DWELT):
+                timed = begin_visit(fences, fence, int(devices.counted_at_us[row]) if anew else visit.entered_at_us)
+                if visit.marks & HAS_DWELT:
+                    timed = visit_that_dwelt(fences, fence, Visit(timed.entered_at_us, timed.entered_at_us, 0))
+                timed = Visit(timed.entered_at_us, timed.due_us, timed.marks | (visit.marks & IS_SPEEDING))
+                store_presence(presences, node, load_presence(presences, node), timed)
         if devices.first_presence[row] != NOTHING or devices.due_us[row] != NEVER:
             reckon_due(presences, row, devices)
 
@@ -360,8 +342,8 @@ def vacate_fence(
             continue
         if len(events.kind) == events.filled[0]:
             return row
-        if presences.state[node] != PENDING_IN:
-            at_us = devices.counted_at_us[row]
+        at_us = devices.counted_at_us[row]
+        if presences.state[node] != PENDING_IN and is_active(fences, fence, at_us):
             here = Crossing(at_us, devices.latitude_deg[row], devices.longitude_deg[row])
             write_crossing(events, 0, crossing_kind(fences, fence, BECAME_OUT), row, fence, here, at_us)
         remove_presence(presences, row, node, devices)

@@ -18,12 +18,12 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from geofence.kernel import inlined_kernel, scalar_kernel
-from geofence.transitions import Presence
+from geofence.transitions import Crossing, Presence
 from tracking_core.columns import F64, I8, I32, I64, NO_TIME, U8
 from tracking_core.device_table import NOTHING, DeviceColumns
 from tracking_core.growth import longer_columns, next_size
 from tracking_core.node_pool import EVER_TAKEN, empty_free, give_back, room_left, take_node
-from tracking_core.presence_pool import PresenceColumns, Visit, find_presence
+from tracking_core.presence_pool import AWAITS_OPENING, PresenceColumns, Visit, find_presence
 
 NO_CROSSING: Final = -1
 SIGNAL: Final = -1
@@ -36,7 +36,8 @@ class JournalColumns(NamedTuple):
     """Nodes (node_pool.py). `at_us` is the time of the fix, `version` that of the fence; from `state` on what the
     presence and the visit were before (OUT where there was no node); `kind` is that of event_rows.py or NO_CROSSING,
     and what follows it the event. `since_us` is what an event of time began with, or the end of a passage; `value`
-    the speed of one of speeding, the direction of a passage, or the length of a trip.
+    the speed of one of speeding, the direction of a passage, the length of a trip, or 1 of an entry that an opening
+    window restates.
 
     A change of the signal has SIGNAL for a fence, and in `pending_since_us` since when it was lost before (NO_TIME: it
     was not). A change of the journey has JOURNEY_CHANGE for a fence; its presence and `odometer_m` are the trip before
@@ -150,6 +151,16 @@ def note_change(
     return node
 
 
+@scalar_kernel
+def note_event(journal: JournalColumns, node: int, kind: int, crossing: Crossing) -> None:
+    """Adds an event to a change of the journal; it has no name yet."""
+    journal.kind[node] = kind
+    journal.observed_at_us[node] = crossing.at_us
+    journal.latitude_deg[node] = crossing.latitude_deg
+    journal.longitude_deg[node] = crossing.longitude_deg
+    journal.named_at_us[node] = NO_TIME
+
+
 @inlined_kernel
 def newest_change_us(journal: JournalColumns, row: int, devices: DeviceColumns) -> int:
     """The time of the newest change of a device; NO_TIME if none is remembered."""
@@ -187,13 +198,17 @@ def may_come_true(
     named_at_us = journal.named_at_us[withdrawn]
     presence = find_presence(presences, row, fence, devices)
     if presence != NOTHING and (
-        presences.crossed_at_us[presence] == named_at_us or presences.due_us[presence] == named_at_us
+        presences.crossed_at_us[presence] == named_at_us
+        or presences.due_us[presence] == named_at_us
+        or (presences.marks[presence] & AWAITS_OPENING and presences.due_us[presence] < named_at_us)
     ):
         return True
     node = devices.first_change[row]
     while node != NOTHING:
         if journal.fence[node] == fence and (
-            journal.crossed_at_us[node] == named_at_us or journal.due_us[node] == named_at_us
+            journal.crossed_at_us[node] == named_at_us
+            or journal.due_us[node] == named_at_us
+            or (journal.marks[node] & AWAITS_OPENING and journal.due_us[node] < named_at_us)
         ):
             return True
         node = journal.following[node]

@@ -12,8 +12,7 @@ from tracking_core.columns import NO_TIME
 from tracking_core.device_table import NEVER, NOTHING, DeviceColumns
 from tracking_core.event_rows import STOP_BEGAN, STOP_ENDED, TRIP_ENDED, TRIP_STARTED
 from tracking_core.fix_quality import MeasuredFix, Neighbour
-from tracking_core.geofencing import note_event
-from tracking_core.journal import JOURNEY_CHANGE, JournalColumns, note_change
+from tracking_core.journal import JOURNEY_CHANGE, JournalColumns, note_change, note_event
 from tracking_core.journey_records import JourneyColumns
 from tracking_core.journey_table import (
     forget_journey,

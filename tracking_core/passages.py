@@ -12,12 +12,13 @@ from geofence.geodesy import distance_m, wrap_degrees
 from geofence.kernel import inlined_kernel, scalar_kernel
 from geofence.passing import find_on_leg, passing_direction, passing_fractions
 from geofence.transitions import OUTSIDE, Crossing, Fix
+from geofence.windows import is_active
 from tracking_core.columns import I32, I64, NO_TIME
 from tracking_core.device_table import NOTHING, DeviceColumns
 from tracking_core.event_rows import CROSSED
 from tracking_core.fix_quality import MeasuredFix, Neighbour
-from tracking_core.geofencing import is_among, note_event
-from tracking_core.journal import JournalColumns, note_change
+from tracking_core.geofencing import is_among
+from tracking_core.journal import JournalColumns, note_change, note_event
 from tracking_core.presence_pool import NO_VISIT, PresenceColumns, find_presence
 from tracking_core.settings import EngineSettings
 
@@ -88,12 +89,14 @@ def pass_fences(
         )
         if first > 1.0:
             continue
-        change = note_change(journal, row, fix.observed_at_us, fence, fences.version[fence], OUTSIDE, NO_VISIT, devices)
         there = Crossing(
             before.observed_at_us + round(first * elapsed_us),
             before.latitude_deg + first * (fix.latitude_deg - before.latitude_deg),
             wrap_degrees(before.longitude_deg + first * step_deg),
         )
+        if not is_active(fences, fence, there.at_us):
+            continue
+        change = note_change(journal, row, fix.observed_at_us, fence, fences.version[fence], OUTSIDE, NO_VISIT, devices)
         note_event(journal, change, CROSSED, there)
         journal.since_us[change] = before.observed_at_us + round(second * elapsed_us)
         journal.value[change] = passing_direction(

@@ -10,7 +10,6 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from geofence.compiled import CompiledFences
 from geofence.kernel import scalar_kernel
 from geofence.transitions import IN, PENDING_OUT, Presence
 from tracking_core.columns import F64, I32, I64, NO_TIME
@@ -20,11 +19,19 @@ from tracking_core.node_pool import EVER_TAKEN, empty_free, give_back, room_left
 
 IS_SPEEDING: Final = 1
 HAS_DWELT: Final = 2
+AWAITS_OPENING: Final = 4
+"""What is due is that a time window opens, not the end of the dwell."""
+
+RESTATED_WITHIN_US: Final = 8 * 86_400_000_000
+"""For so long after its last fix that counts a device is restated by openings: a silent one not for ever, and one that
+is inside every Monday, whatever the clocks do between.
+"""
 
 
 class Visit(NamedTuple):
     """What is remembered of a stay inside, beside where it may end. `entered_at_us` is NO_TIME and all else nothing
-    while a device is not inside; `due_us` is when it will have dwelt (NEVER: it has, or nobody wants to know).
+    while a device is not inside; `due_us` is when it will have dwelt, or, of a fence with windows, when the next one
+    opens (visits.py; NEVER: it has, or nobody wants to know).
     """
 
     entered_at_us: int
@@ -86,13 +93,6 @@ def load_visit(presences: PresenceColumns, node: int) -> Visit:
 
 
 @scalar_kernel
-def begin_visit(fences: CompiledFences, fence: int, entered_at_us: int) -> Visit:
-    """The visit of a device that has just come inside."""
-    dwell_us = fences.dwell_us[fence]
-    return Visit(entered_at_us, NEVER if dwell_us == NEVER else entered_at_us + int(dwell_us), 0)
-
-
-@scalar_kernel
 def is_held(presences: PresenceColumns, node: int) -> bool:
     """Whether an exit is noted or pending, dated before the visit is due: it is not known yet whether it ends there."""
     crossed_at_us = presences.crossed_at_us[node]
@@ -103,9 +103,14 @@ def is_held(presences: PresenceColumns, node: int) -> bool:
 def reckon_due(presences: PresenceColumns, row: int, devices: DeviceColumns) -> None:
     """Finds when the first visit of a device is due."""
     due_us = NEVER
+    last_us = devices.counted_at_us[row]
     node = devices.first_presence[row]
     while node != NOTHING:
-        if presences.due_us[node] < due_us and not is_held(presences, node):
+        if (
+            presences.due_us[node] < due_us
+            and not is_held(presences, node)
+            and (not presences.marks[node] & AWAITS_OPENING or presences.due_us[node] - last_us <= RESTATED_WITHIN_US)
+        ):
             due_us = presences.due_us[node]
         node = presences.following[node]
     devices.due_us[row] = due_us

@@ -12,8 +12,7 @@ from tracking_core.columns import NO_TIME
 from tracking_core.device_table import NEVER, DeviceColumns
 from tracking_core.event_rows import SIGNAL_LOST, SIGNAL_RESTORED
 from tracking_core.fix_quality import MeasuredFix, Neighbour
-from tracking_core.geofencing import note_event
-from tracking_core.journal import SIGNAL, JournalColumns, note_change
+from tracking_core.journal import SIGNAL, JournalColumns, note_change, note_event
 from tracking_core.presence_pool import NO_VISIT
 
 MOST_CHANGES = 2

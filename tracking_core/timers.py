@@ -22,23 +22,15 @@ from tracking_core.device_table import NEVER, NOTHING, DeviceColumns
 from tracking_core.edits import settle_edits
 from tracking_core.event_rows import EventRows
 from tracking_core.fix_quality import counted_fix, last_judged_us
-from tracking_core.geofencing import count_presences, note_dwell
+from tracking_core.geofencing import count_presences
 from tracking_core.journal import JournalColumns
 from tracking_core.journey_folding import fall_silent, trip_due_us
 from tracking_core.journey_records import JourneyColumns
 from tracking_core.node_pool import room_left
-from tracking_core.presence_pool import (
-    HAS_DWELT,
-    PresenceColumns,
-    Visit,
-    is_held,
-    load_presence,
-    load_visit,
-    reckon_due,
-    store_presence,
-)
+from tracking_core.presence_pool import PresenceColumns, load_presence, load_visit, reckon_due, store_presence
 from tracking_core.settings import EngineSettings
 from tracking_core.signal import lose_signal, signal_due_us
+from tracking_core.visits import conclude_due, openings_inside
 
 _MOST_OF_DEVICE = 2
 """Timers that a device has besides those of its visits: of its signal, and of its trip."""
@@ -68,6 +60,17 @@ def due_now_us(row: int, devices: DeviceColumns, journeys: JourneyColumns, rules
 
 
 @scalar_kernel
+def most_timers(
+    row: int, now_us: int, devices: DeviceColumns, fences: CompiledFences, presences: PresenceColumns
+) -> int:
+    """At most so many timers of a device fire by now; of a window that opens two, as a dwell may be over behind it."""
+    openings = openings_inside(
+        row, devices.counted_at_us[row], now_us - devices.lag_us[row], presences, devices, fences
+    )
+    return int(count_presences(presences, row, devices) + 2 * openings + _MOST_OF_DEVICE)
+
+
+@scalar_kernel
 def assume(
     row: int,
     now_us: int,
@@ -83,7 +86,7 @@ def assume(
     """
     if due_now_us(row, devices, journeys, rules) > now_us:
         return True
-    if room_left(journal.following, journal.free) < count_presences(presences, row, devices) + _MOST_OF_DEVICE:
+    if room_left(journal.following, journal.free) < most_timers(row, now_us, devices, fences, presences):
         return False
     until_us = now_us - devices.lag_us[row]
     # Right behind all that fixes decided, whenever it was due: the next fix takes back what stands behind the newest.
@@ -91,12 +94,13 @@ def assume(
     last = counted_fix(row, devices)
     node = devices.first_presence[row]
     while node != NOTHING:
-        if presences.due_us[node] <= until_us and not is_held(presences, node):
-            fence = presences.fence[node]
+        if presences.due_us[node] <= until_us:
             known, visit = load_presence(presences, node), load_visit(presences, node)
-            change = note_dwell(journal, row, behind_us, fence, fences.version[fence], known, visit, last, devices)
-            journal.assumed[change] = 1
-            store_presence(presences, node, known, Visit(visit.entered_at_us, NEVER, visit.marks | HAS_DWELT))
+            fence, left_us = presences.fence[node], known.crossed_at_us
+            visit = conclude_due(
+                row, behind_us, until_us, left_us, fence, known, visit, visit, last, 1, devices, fences, journal
+            )
+            store_presence(presences, node, known, visit)
         node = presences.following[node]
     reckon_due(presences, row, devices)
     due_us = signal_due_us(row, devices, rules.signal_lost_after_us)
@@ -133,7 +137,7 @@ def fire_timers(
     for row in range(start, rows):
         if due_now_us(row, devices, journeys, rules) > now_us:
             continue
-        most = count_presences(presences, row, devices) + _MOST_OF_DEVICE
+        most = most_timers(row, now_us, devices, fences, presences)
         if len(events.kind) - events.filled[0] < most or room_left(journal.following, journal.free) < most:
             return row
         settle_edits(row, devices, journal, edits)

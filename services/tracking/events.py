@@ -130,8 +130,12 @@ def _details(core: CoreEvent) -> Any:
     details = core.details
     match details:
         case FenceCrossing():
-            message = _CROSSINGS[core.kind]
-            return message(fence_id=core.subject_id, fence_version=core.subject_version, fence_name=details.fence_name)
+            message = _CROSSINGS[core.kind](
+                fence_id=core.subject_id, fence_version=core.subject_version, fence_name=details.fence_name
+            )
+            if details.restated:
+                message.restated = True
+            return message
         case FenceDwell():
             return GeofenceDwelt(
                 fence_id=core.subject_id,

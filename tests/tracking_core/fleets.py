@@ -7,7 +7,16 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from geofence.definition import CircleShape, CrossingRule, FenceDefinition, MultiPolygonShape, VisitRule
+from geofence.definition import (
+    ALWAYS,
+    ActiveTimes,
+    CircleShape,
+    CrossingRule,
+    FenceDefinition,
+    MultiPolygonShape,
+    VisitRule,
+    WeeklyWindow,
+)
 from tests.tracking_core.readings import NAN, SECOND_US, START_US, Position, Reading, Sample, TagRead
 from tracking_core.definitions import (
     Definition,
@@ -106,6 +115,17 @@ visit_rules = st.builds(
     speed_tolerance_mps=st.sampled_from([0.0, 25.1]),
     cross=st.booleans(),
 )
+# A few minutes each, around the time at which it all happens; two of the days are none of its.
+windows = st.builds(
+    lambda minute, length, days: WeeklyWindow(days, minute, minute + length),
+    st.integers(22 * 60 + 9, 22 * 60 + 24),
+    st.integers(1, 4),
+    st.sampled_from([(2,), (1, 2, 3), (1, 2, 3), (5, 6)]),
+)
+active_times = st.one_of(
+    st.just(ALWAYS),
+    st.builds(ActiveTimes, st.sampled_from(["UTC", "Europe/Lisbon"]), st.lists(windows, max_size=4).map(tuple)),
+)
 fences = st.builds(
     FenceDefinition,
     tenant=st.sampled_from(["east", "west"]),
@@ -114,6 +134,7 @@ fences = st.builds(
     shape=st.one_of(boxes, boxes, circles, gates),
     crossing=rules,
     visit=visit_rules,
+    active=active_times,
     version=st.integers(1, 4),
 )
 limits = st.builds(
@@ -233,8 +254,12 @@ def _edit(random: np.random.Generator, version: int) -> Definition:
             float(random.choice([0.0, 25.1])),
             cross=bool(random.random() < 0.5),
         )
+        active = ALWAYS
+        if random.random() < 0.35:
+            minutes = 22 * 60 + 13 + random.integers(0, 16, 4)
+            active = ActiveTimes("UTC", tuple(WeeklyWindow((2,), int(at), int(at) + 2) for at in minutes))
         fence_id = str(random.choice(["a", "b", "c"]))
-        return PutFence(FenceDefinition(tenant, fence_id, "Yard", shape, rule, version, visit=visit))
+        return PutFence(FenceDefinition(tenant, fence_id, "Yard", shape, rule, version, visit=visit, active=active))
     if which < 0.6:
         return DeleteFence(tenant, str(random.choice(["a", "b", "c"])), version)
     number = int(random.integers(DEVICES))

@@ -21,6 +21,7 @@ import pyproj
 import shapely
 
 from geofence.definition import CircleShape, CorridorShape, FenceDefinition, MultiPolygonShape
+from tests.geofence import naive_windows
 from tests.tracking_core.naive_journeys import NaiveJourney, Told
 from tests.tracking_core.readings import NAN, Position, Reading, Sample, TagRead
 from tracking_core.content_hash import SEED, mix_integer, mix_number
@@ -57,6 +58,8 @@ from tracking_core.verdicts import Verdict
 
 GEOD = pyproj.Geod(ellps="WGS84")
 YEAR_2000_US = 946_684_800_000_000
+DAY_US = 86_400_000_000
+RESTATED_WITHIN_US = 8 * DAY_US
 
 
 def metres(latitude1: float, longitude1: float, latitude2: float, longitude2: float) -> float:
@@ -68,10 +71,25 @@ class NaiveFence:
 
     def __init__(self, definition: FenceDefinition) -> None:
         self.definition = definition
+        self._windows: list[tuple[int, int]] = []
+        self._around_us = 0
         shape = definition.shape
         if isinstance(shape, MultiPolygonShape):
             self.area = shapely.union_all([shapely.Polygon(rings[0], rings[1:]) for rings in shape.polygons])
             shapely.prepare(self.area)
+
+    def windows(self, around_us: int) -> list[tuple[int, int]]:
+        """When it tells of anything, from before until two weeks after a time."""
+        if not self.definition.active.are_limited:
+            return [(-(2**62), 2**62)]
+        if not self._windows or not self._around_us <= around_us < self._around_us + DAY_US:
+            self._around_us = around_us // DAY_US * DAY_US
+            found = naive_windows.intervals(self.definition.active, self._around_us, days=17)
+            self._windows = [tuple(map(naive_windows.microseconds, each)) for each in found]
+        return self._windows
+
+    def tells(self, at_us: int) -> bool:
+        return any(opens <= at_us < closes for opens, closes in self.windows(at_us))
 
     def holds(self, latitude: float, longitude: float) -> bool:
         shape = self.definition.shape
@@ -191,6 +209,9 @@ class NaivePresence:
     since_us: int = 0
     crossing: tuple[int, float, float] | None = None
     entered_us: int = 0
+    """When it came in, or was restated."""
+    settled_us: int | None = None
+    """What was due of the visit up to then, and then itself, is told."""
     dwelt: bool = False
     speeding: bool = False
 
@@ -258,7 +279,7 @@ class NaiveDevice:
             else:
                 presence = self.state.presences.get((event.tenant, event.subject_id))
                 if presence is not None:
-                    presence.dwelt = True
+                    _settle_visit(presence, event)
         self.base = self.state.copy()
         self.told, self.assumed = [], []
         for kept in self.kept:
@@ -348,6 +369,15 @@ def standing(events: Iterable[CoreEvent]) -> list[CoreEvent]:
     return sorted(bare, key=lambda event: (event.device, event.confirmed_at_us, event.kind, event.subject_id))
 
 
+def _settle_visit(presence: NaivePresence, event: CoreEvent) -> None:
+    """What time brought about in a visit was told."""
+    presence.settled_us = event.observed_at_us
+    if event.kind == EventKind.GEOFENCE_DWELT:
+        presence.dwelt = True
+    else:
+        presence.entered_us, presence.dwelt, presence.speeding = event.observed_at_us, False, False
+
+
 def _kind(fence: NaiveFence, *, enters: bool) -> EventKind:
     if fence.definition.visit.watched:
         return EventKind.CORRIDOR_RETURNED if enters else EventKind.CORRIDOR_LEFT
@@ -432,9 +462,8 @@ class NaiveEngine:
         events = []
         for key, presence in sorted(device.state.presences.items()):
             left_us = math.inf if presence.crossing is None else presence.crossing[0]
-            due_us = self._dwell_due(self.fences[key], presence)
-            if due_us <= until_us and due_us <= left_us:
-                events.append(self._dwelt(self.fences[key], presence, last, assumed=True))
+            told, _ = self._timed(self.fences[key], presence, last, until_us, left_us)
+            events += [event._replace(assumed=True) for event in told]
         due_us = last.observed_at_us + after_us
         if after_us and not device.state.lost and due_us <= until_us:
             events.append(self._signal(EventKind.SIGNAL_LOST, last, last, due_us, assumed=True))
@@ -445,17 +474,42 @@ class NaiveEngine:
                 events.append(self._journey_event(last.device, told)._replace(assumed=True))
         return events
 
-    def _dwell_due(self, fence: NaiveFence, presence: NaivePresence) -> float:
+    def _timed(
+        self, fence: NaiveFence, presence: NaivePresence, last: Position, until_us: int, left_us: float
+    ) -> tuple[list[CoreEvent], bool]:
+        """What time alone brings about in a visit, up to a time, if it ends then: openings restate it, and it dwells;
+        and whether it was silent for so long that what came after that is not known.
+        """
+        if not presence.inside:
+            return [], False
+        known_us = presence.entered_us if presence.settled_us is None else presence.settled_us
         dwell_us = fence.definition.visit.dwell_us
-        if not presence.inside or presence.dwelt or dwell_us is None:
-            return math.inf
-        return presence.entered_us + dwell_us
+        windows = fence.windows(presence.entered_us)
+        if fence.definition.active.are_limited:
+            windows = [*windows, *(each for each in fence.windows(known_us) if each not in windows)]
+        end_us = min(until_us, left_us)
+        events: list[CoreEvent] = []
+        # Each stretch of the visit that is within a window.
+        for opens_us, closes_us in windows:
+            begins_us = max(opens_us, presence.entered_us)
+            if begins_us >= closes_us or begins_us > end_us:
+                continue
+            if opens_us > known_us:
+                if opens_us > last.observed_at_us + RESTATED_WITHIN_US:
+                    return events, True
+                events.append(self._by_time(_kind(fence, enters=True), fence, last, opens_us))
+                events[-1] = events[-1]._replace(details=FenceCrossing(fence.definition.name, restated=True))
+            dwelt = presence.dwelt and begins_us == presence.entered_us
+            if dwell_us is not None and not dwelt and begins_us + dwell_us < closes_us:
+                due_us = begins_us + dwell_us
+                if due_us <= end_us:
+                    events.append(self._by_time(EventKind.GEOFENCE_DWELT, fence, last, due_us))
+                    events[-1] = events[-1]._replace(details=FenceDwell(fence.definition.name, begins_us))
+        return events, False
 
-    def _dwelt(self, fence: NaiveFence, presence: NaivePresence, last: Position, *, assumed: bool) -> CoreEvent:
-        event = self._crossed(EventKind.GEOFENCE_DWELT, last.device, fence, last, None, Cause.TIMER)
-        due_us = int(self._dwell_due(fence, presence))
-        details = FenceDwell(fence.definition.name, presence.entered_us)
-        return event._replace(observed_at_us=due_us, confirmed_at_us=due_us, assumed=assumed, details=details)
+    def _by_time(self, kind: EventKind, fence: NaiveFence, last: Position, at_us: int) -> CoreEvent:
+        event = self._crossed(kind, last.device, fence, last, None, Cause.TIMER)
+        return event._replace(observed_at_us=at_us, confirmed_at_us=at_us)
 
     def _signal(self, kind: EventKind, last: Position, there: Position, at_us: int, *, assumed: bool) -> CoreEvent:
         return CoreEvent(
@@ -504,22 +558,36 @@ class NaiveEngine:
         old, fence = self.fences.get(key), NaiveFence(definition)
         self.fences[key] = fence
         self._looked_us = None
-        if old is not None and repr(old.definition.shape) == repr(definition.shape):
-            self._settle(definition.tenant)
-            return []
+        moved = old is None or repr(old.definition.shape) != repr(definition.shape)
         events = []
         for number, device in sorted(self.devices.items()):
             fix = device.state.counted
             if fix is None or device.identity is None or device.identity.tenant != definition.tenant:
                 continue
+            if not moved:
+                presence = device.state.presences.get(key)
+                if presence is not None and presence.inside:
+                    for event in device.assumed:
+                        if event.subject_id == definition.fence_id:
+                            _settle_visit(presence, event)
+                    device.assumed = [each for each in device.assumed if each.subject_id != definition.fence_id]
+                    if old.definition.active != definition.active:
+                        if fence.tells(fix.observed_at_us) and not old.tells(fix.observed_at_us):
+                            kind = _kind(fence, enters=True)
+                            events.append(self._crossed(kind, number, fence, fix, None, Cause.DEFINITION))
+                        presence.entered_us, presence.settled_us = fix.observed_at_us, None
+                continue
             presence = device.state.presences.setdefault(key, NaivePresence(inside=False))
+            tells = fence.tells(fix.observed_at_us)
             if fence.holds(fix.latitude_deg, fix.longitude_deg):
                 if not presence.inside:
-                    events.append(self._crossed(_kind(fence, enters=True), number, fence, fix, None, Cause.DEFINITION))
+                    if tells:
+                        kind = _kind(fence, enters=True)
+                        events.append(self._crossed(kind, number, fence, fix, None, Cause.DEFINITION))
                     presence = NaivePresence(inside=True, entered_us=fix.observed_at_us)
                 device.state.presences[key] = presence.settled()
             elif self._speaks_out(fence, fix):
-                if presence.inside:
+                if presence.inside and tells:
                     events.append(self._crossed(_kind(fence, enters=False), number, fence, fix, None, Cause.DEFINITION))
                 device.state.presences[key] = NaivePresence(inside=False)
         self._settle(definition.tenant)
@@ -532,9 +600,10 @@ class NaiveEngine:
         events = []
         for number, device in sorted(self.devices.items()):
             presence = device.state.presences.pop(key, None)
-            if presence is not None and presence.inside and device.state.counted is not None:
+            fix = device.state.counted
+            if presence is not None and presence.inside and fix is not None and fence.tells(fix.observed_at_us):
                 kind = _kind(fence, enters=False)
-                events.append(self._crossed(kind, number, fence, device.state.counted, None, Cause.DEFINITION))
+                events.append(self._crossed(kind, number, fence, fix, None, Cause.DEFINITION))
         self._settle(key[0])
         return sorted(events, key=lambda event: event.confirmed_at_us)
 
@@ -777,6 +846,8 @@ class NaiveEngine:
                 at_us, left_us = (
                     before.observed_at_us + round(t * (fix.observed_at_us - before.observed_at_us)) for t in met
                 )
+                if not fence.tells(at_us):
+                    continue
                 there = (at_us, *_between(before, fix, met[0]))
                 event = self._crossed(EventKind.GEOFENCE_CROSSED, fix.device, fence, fix, there, Cause.MOVEMENT)
                 details = FencePassage(fence.definition.name, left_us, Direction.UNSPECIFIED)
@@ -799,12 +870,15 @@ class NaiveEngine:
             presence.entered_us = events[0].observed_at_us
         elif presence is not None and presence.crossing is not None:
             left_us = presence.crossing[0]
+        events = [event for event in events if fence.tells(event.observed_at_us)]
         # Of a visit that ended with this fix what it was before says whether it was long enough.
         if was is not None:
-            due_us = self._dwell_due(fence, was)
-            if due_us <= fix.observed_at_us and due_us <= left_us:
-                events = [*events, self._dwelt(fence, was, last, assumed=False)]
-                presence.dwelt = True
+            timed, silent = self._timed(fence, was, last, fix.observed_at_us, left_us)
+            events = [*events, *timed]
+            for event in timed:
+                _settle_visit(presence, event)
+            if silent:
+                presence.entered_us, presence.settled_us, presence.dwelt = fix.observed_at_us, None, False
         if presence is not None:
             holds = fence.holds(fix.latitude_deg, fix.longitude_deg)
             events += self._speed(presence, fence, holds and presence.inside, before, fix)
@@ -831,7 +905,7 @@ class NaiveEngine:
         was, limit_mps = presence.speeding, rule.speed_limit_mps
         if was:
             presence.speeding = not speed_mps <= limit_mps
-        elif speed_mps > limit_mps + rule.speed_tolerance_mps:
+        elif speed_mps > limit_mps + rule.speed_tolerance_mps and fence.tells(fix.observed_at_us):
             presence.speeding = True
         if was or not presence.speeding:
             return []

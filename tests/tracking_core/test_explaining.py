@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from geofence.definition import CircleShape, CorridorShape, CrossingRule, FenceDefinition, VisitRule
 from geofence.transitions import IN, OUT, OUTSIDE, PENDING_OUT, SAYS_NOTHING, SPEAKS_IN, SPEAKS_OUT
-from tests.tracking_core.fleets import IDENTITIES, boxes, circles, rules
+from tests.tracking_core.fleets import IDENTITIES, active_times, boxes, circles, rules
 from tests.tracking_core.readings import NAN, SECOND_US, START_US, Position
 from tests.tracking_core.test_late_data import KEPT, WIDE, Told, drives, in_order
 from tracking_core.definitions import DeleteFence, PutFence
@@ -28,7 +28,7 @@ edits = st.lists(
     st.tuples(
         st.integers(0, KEPT),
         st.sampled_from(["a", "a", "b"]),
-        st.one_of(st.none(), st.tuples(st.one_of(boxes, boxes, circles), rules)),
+        st.one_of(st.none(), st.tuples(st.one_of(boxes, boxes, circles, st.none()), rules, active_times)),
     ),
     max_size=5,
 )
@@ -52,9 +52,12 @@ class Stored:
     def edit(self, fence_id: str, drawn: Any) -> None:
         self.now_us += SECOND_US
         version = 1 + sum(map(len, self.versions.values()))
-        fence = None
+        fence, known = None, self.versions[fence_id][-1].fence if self.versions[fence_id] else None
         if drawn is not None:
-            fence = FenceDefinition("west", fence_id, "Yard", drawn[0], drawn[1], version)
+            shape, rule, active = drawn
+            # Without a shape: an edit of the rest.
+            shape = shape or (CircleShape(0.0, 0.0, 400.0) if known is None else known.shape)
+            fence = FenceDefinition("west", fence_id, "Yard", shape, rule, version, active=active)
         change = DeleteFence("west", fence_id, version) if fence is None else PutFence(fence)
         self.told.events += self.told.engine.define(change, self.now_us).events
         self.versions[fence_id].append(FenceEdit(self.now_us, version, fence))
@@ -90,7 +93,7 @@ class Stored:
                 event.subject_version,
             )
             for event in self.told.standing
-            if event.device == device and event.subject_id == fence_id
+            if event.device == device and event.subject_id == fence_id and not event.details.restated
         )
 
 
@@ -139,9 +142,9 @@ def test_the_trace_finds_the_events_that_stand(
 
 @pytest.mark.compiled
 @settings(max_examples=60, deadline=None)
-@given(drives(KEPT // 2), st.tuples(st.one_of(boxes, circles), rules), st.data())
+@given(drives(KEPT // 2), st.tuples(st.one_of(boxes, circles), rules, active_times), st.data())
 def test_a_trace_may_begin_at_any_settled_moment(fixes: list[Position], drawn: Any, data: st.DataObject) -> None:
-    versions = [FenceEdit(START_US, 1, FenceDefinition("west", "a", "Yard", *drawn))]
+    versions = [FenceEdit(START_US, 1, FenceDefinition("west", "a", "Yard", *drawn[:2], active=drawn[2]))]
     stored = Stored()
     stored.edit("a", drawn)
     for fix in fixes:

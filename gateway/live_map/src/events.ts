@@ -128,7 +128,7 @@ export function describe(event: TrackingEvent): string {
   const { details } = event;
   const fence = String(details.fence_name || details.fence_id || "a fence");
   switch (event.kind) {
-    case "geofence_entered": return `entered ${fence}`;
+    case "geofence_entered": return details.restated ? `in ${fence} as its hours begin` : `entered ${fence}`;
     case "geofence_exited": return `left ${fence}`;
     case "excursion_opened": return `out of limits: ${reading(details, "value")}`;
     case "excursion_closed": return `back within limits: ${reading(details, "value")}`;
@@ -138,7 +138,7 @@ export function describe(event: TrackingEvent): string {
     case "geofence_speeding": return `too fast in ${fence}: ${kmh(details.speed_mps)} where ${kmh(details.limit_mps)} is the limit`;
     case "geofence_crossed": return `passed through ${fence}`;
     case "corridor_left": return `strayed from ${fence}`;
-    case "corridor_returned": return `back on ${fence}`;
+    case "corridor_returned": return details.restated ? `on ${fence} as its hours begin` : `back on ${fence}`;
     case "signal_lost": return "signal lost";
     case "signal_restored": return "signal restored";
     case "stop_began": return "stopped";

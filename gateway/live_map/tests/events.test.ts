@@ -41,6 +41,7 @@ test("microseconds are kept", () => {
 
 test("says what happened", () => {
   expect(words(event(1))).toBe("entered Yard");
+  expect(words(readEvent(json(1, { details: { fence_name: "Yard", restated: true } })))).toBe("in Yard as its hours begin");
   expect(words(readEvent(json(1, { kind: "geofence_exited", details: { fence_id: "yard", fence_name: "" } })))).toBe("left yard");
   expect(words(readEvent(json(1, { kind: "excursion_opened", details: { quantity: "temperature_celsius", value: 9.44 } })))).toBe("out of limits: 9.4 °C");
   expect(words(readEvent(json(1, { kind: "signal_lost", details: {} })))).toBe("signal lost");

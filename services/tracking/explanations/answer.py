@@ -30,6 +30,7 @@ def answer(explained: Explanation) -> list[str]:
     return [
         _headline(explained),
         *(words.event(each) for each in explained.events),
+        *_untold(words, fixes),
         *_why_not(explained, words, fixes),
         *_no_dwell(explained, words),
         *_pending(explained, words),
@@ -47,6 +48,16 @@ def _headline(explained: Explanation) -> str:
         return f"At {when} nothing was known yet of {explained.device_id} at {name}."
     pending = {PENDING_IN: " (an entry was pending)", PENDING_OUT: " (an exit was pending)"}
     return f"At {when} {explained.device_id} counted as {side} {name}{pending.get(explained.state_at, '')}."
+
+
+def _untold(words: Words, fixes: Sequence[FixStep]) -> list[str]:
+    """What happened while the fence was not active."""
+    said = [
+        f"{'exited' if is_exit(step.untold.kind.value) else 'entered'} at {words.time(step.untold.observed_at_us)}"
+        for step in fixes
+        if step.untold is not None
+    ]
+    return [f"Not told, as the fence was not active then: {listed(said)}."] if said else []
 
 
 def _why_not(explained: Explanation, words: Words, fixes: Sequence[FixStep]) -> list[str]:

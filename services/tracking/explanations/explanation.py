@@ -123,6 +123,11 @@ def is_withdrawn(chain: Sequence[TrackingEvent]) -> bool:
     return chain[-1].standing == Standing.STANDING_WITHDRAWN
 
 
+def is_restated(event: TrackingEvent) -> bool:
+    """Whether an opening time window brought it about, rather than a crossing."""
+    return event.geofence_entered.restated or event.corridor_returned.restated
+
+
 def _version_of(event: TrackingEvent) -> int:
     details = getattr(event, event.WhichOneof("kind") or "", None)
     return int(getattr(details, "fence_version", 0))
@@ -252,7 +257,9 @@ def beside(told: Sequence[list[TrackingEvent]], steps: Sequence[Step]) -> list[E
     standing: list[list[TrackingEvent]] = []
     for chain in told:
         kind = chain[-1].WhichOneof("kind") or ""
-        if is_withdrawn(chain) and kind in FOLLOWED:
+        if is_restated(chain[-1]):
+            result.append(ExplainedEvent(kind, Accord.NOT_FOLLOWED, chain, None, None))
+        elif is_withdrawn(chain) and kind in FOLLOWED:
             result.append(ExplainedEvent(kind, Accord.WITHDRAWN, chain, None, None))
         elif kind in FOLLOWED:
             standing.append(chain)

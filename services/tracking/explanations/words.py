@@ -7,7 +7,14 @@ from typing import Final
 
 from drover.tracking.v1.event_pb2 import Cause, Standing, TrackingEvent
 from geofence.transitions import IN, OUT, PENDING_IN, PENDING_OUT
-from services.tracking.explanations.explanation import Accord, ExplainedEvent, Explanation, StartBasis, is_exit
+from services.tracking.explanations.explanation import (
+    Accord,
+    ExplainedEvent,
+    Explanation,
+    StartBasis,
+    is_exit,
+    is_restated,
+)
 from services.tracking.explanations.wording import listed, metres, ordinal, place, utc
 from tracking_core.events import EventKind
 from tracking_core.explaining import EditStep, FixStep, Reason
@@ -51,6 +58,10 @@ class Words:
         elif step.event is not None:
             way = "exit" if is_exit(step.event.kind.value) else "entry"
             parts.append(f"; confirms the {way} of {self.time(step.event.observed_at_us)}")
+        elif step.untold is not None:
+            way = "exit" if is_exit(step.untold.kind.value) else "entry"
+            when = self.time(step.untold.observed_at_us)
+            parts.append(f"; confirms the {way} of {when}, which is not told, as the fence was not active then")
         elif step.after.state in (PENDING_IN, PENDING_OUT) and step.after.fixes != step.before.fixes:
             way = "exit" if step.after.state == PENDING_OUT else "entry"
             parts.append(f"; {way} pending, {step.after.fixes} of {needed}")
@@ -85,12 +96,16 @@ class Words:
             made = f"The fence was deleted at {when} (version {step.edit.version})"
             return f"{made}, which ended the presence." if step.event is not None else f"{made}."
         made = f"Version {step.edit.version} of the fence was stored at {when}"
+        if not step.moved and step.event is not None:
+            return f"{made}: by its active times whoever was inside is told; nothing moved."
         if not step.moved:
             return f"{made}: only name or rule changed, so nothing was stated anew."
         if step.fix is None:
             return f"{made}, before any fix counted."
         made += ": there was none before" if step.made else " with another shape"
         looked = f"the newest fix then ({self.time(step.fix.observed_at_us)}, {place(step.distance_m)} it)"
+        if step.untold is not None:
+            return f"{made}; what {looked} changed is not told, as the fence was not active then."
         if step.event is None:
             return f"{made}; {looked} changed nothing."
         how = "outside" if is_exit(step.event.kind.value) else "inside"
@@ -122,6 +137,10 @@ class Words:
     def _way(self, each: ExplainedEvent) -> str:
         """What happened, without when."""
         match each.kind:
+            case EventKind.GEOFENCE_ENTERED | EventKind.CORRIDOR_RETURNED if each.revisions and is_restated(
+                each.revisions[-1]
+            ):
+                return "a time window of the fence opened, and the device counted as inside"
             case EventKind.GEOFENCE_ENTERED:
                 return "entered"
             case EventKind.GEOFENCE_EXITED:
@@ -147,6 +166,8 @@ class Words:
             if step.edit.fence is None:
                 return f"the fence was deleted at {self.time(step.edit.made_at_us)}; nothing moved."
             what = "the fence was made" if step.made else "the fence got another shape"
+            if not step.made and not step.moved:
+                what = "the active times of the fence were changed"
             return (
                 f"{what} at {self.time(step.edit.made_at_us)} (version {step.edit.version}), and the newest fix then "
                 f"was {place(step.distance_m)} it; nothing moved."

@@ -13,7 +13,7 @@ import pytest
 from drover.tracking.v1 import explanation_pb2
 from drover.tracking.v1.event_pb2 import Standing, TrackingEvent
 from geofence import wire
-from geofence.definition import CircleShape, CrossingRule, FenceDefinition, VisitRule
+from geofence.definition import ALWAYS, ActiveTimes, CircleShape, CrossingRule, FenceDefinition, VisitRule, WeeklyWindow
 from services.tracking.events import to_proto
 from services.tracking.explanations import explanation, wording
 from services.tracking.explanations import wire as explanation_wire
@@ -520,3 +520,25 @@ def test_numbers_as_people_write_them() -> None:
     assert wording.minutes(24 * 60 * SECOND) == "24 minutes"
     assert wording.minutes(3 * 3600 * SECOND) == "3 hours"
     assert wording.listed(list("abcde"), more=2) == "a, b, c and 4 more"
+
+
+def test_what_happened_outside_the_windows_of_a_fence() -> None:
+    office = ActiveTimes("UTC", (WeeklyWindow((1, 2, 3, 4, 5), 10 * 60 + 3, 10 * 60 + 6),))
+    story = Story(fence={"active": office}).fixes_at([500, 200, 50, 20, 20, 20, 20, 300, 400])
+    said = story.said("10:03")
+    assert said[1] == "10:03:00 a time window of the fence opened, and the device counted as inside."
+    assert "Not told, as the fence was not active then: entered at 10:01:39, exited at 10:06:17." in said
+    explained = story.explain()
+    assert [each.accord for each in explained.events] == [Accord.NOT_FOLLOWED]
+    texts = [fix.text for fix in explanation_wire.to_proto(explained).fixes]
+    assert texts[2].endswith("confirms the entry of 10:01:39, which is not told, as the fence was not active then")
+    # By other windows it would have been, and the fence says so.
+    story = Story(fence={"active": office}).fixes_at([50])
+    story.fence["active"] = ALWAYS
+    story.edit("10:01", 100.0).fix("10:02", 50)
+    (event,) = story.explain().events
+    assert event.accord == Accord.AGREES
+    assert any("the active times of the fence were changed at 10:01:00 (version 2)" in each for each in story.said())
+    story.fence["active"] = office
+    story.edit("10:10", 20.0)
+    assert any("is not told, as the fence was not active then" in each for each in story.said())
