@@ -15,11 +15,13 @@ from drover.tracking.v1.event_pb2 import (
     GeofenceEntered,
     Severity,
     Standing,
+    StopBegan,
     StopEnded,
     TagArrived,
     TagDeparted,
     TrackingEvent,
     TripEnded,
+    TripStarted,
 )
 from gateway.rest.commands import CommandView
 from gateway.rest.dead_letters import DeadLetterView, ReplayView
@@ -410,7 +412,7 @@ async def test_events(gateway: Gateway) -> None:
         "cause": "movement", "revision": 0, "standing": "told",
             "amends_event_id": "", "told_at": None, "assumed": False, "severity": "info", "alert": True,
         "latitude_deg": 53.5, "longitude_deg": None, "kind": "geofence_entered",
-        "details": {"fence_id": "yard", "fence_version": 3, "fence_name": "Yard"},
+        "details": {"fence_id": "yard", "fence_version": 3, "fence_name": "Yard", "restated": False},
     }  # fmt: skip
     for query, ids in (
         ("alerts=true", ["e1"]),
@@ -457,6 +459,45 @@ async def test_trips_and_stops(gateway: Gateway) -> None:
         unknown = await http.get("/v1/devices/truck-3/stops")
     assert (backwards.status_code, backwards.json()["code"]) == (422, "bad_period")
     assert (unknown.status_code, unknown.json()["code"]) == (404, "unknown_device")
+
+
+async def test_what_lasts_is_listed_first(gateway: Gateway) -> None:
+    gateway.world.device("acme", "truck-1", 1)
+    hour, minute = 3_600_000_000, 60_000_000
+    start = {"started_latitude_deg": 53.0, "started_longitude_deg": 9.0}
+    ended = _event(1, trip_ended=TripEnded(started_at_us=T0 - hour, duration_us=hour, **start))
+    under_way = _event(3, trip_started=TripStarted())
+    under_way.observed_at_us = T0 + hour
+    gone = _event(4, trip_started=TripStarted())
+    gone.observed_at_us, gone.standing = T0 + 2 * hour, Standing.STANDING_WITHDRAWN
+    lasting = _event(2, stop_began=StopBegan())
+    lasting.observed_at_us = T0 + minute
+    gateway.world.events["acme"] = [gone, under_way, lasting, ended]
+    trips, stops = "/v1/devices/truck-1/trips", "/v1/devices/truck-1/stops"
+    assert (await get(gateway, trips, Page[TripView]))["items"][0] == {
+        "event_id": "e3", "started_at": "2022-01-03T01:00:00.000000Z", "started_latitude_deg": 53.5,
+        "started_longitude_deg": None, "ended_at": None, "ended_latitude_deg": None, "ended_longitude_deg": None,
+        "distance_m": None, "duration_us": None, "fastest_mps": None, "ended_by": None,
+    }  # fmt: skip
+    assert (await get(gateway, stops, Page[StopView]))["items"] == [
+        {"event_id": "e2", "began_at": "2022-01-03T00:01:00.000000Z", "ended_at": None, "latitude_deg": 53.5,
+         "longitude_deg": None, "duration_us": None},
+    ]  # fmt: skip
+    for query, ids in (
+        ("", ["e3", "e1"]),
+        ("?from=2022-01-03T00:30:00Z", ["e3"]),
+        ("?until=2022-01-03T01:00:00Z", ["e1"]),
+        ("?until=2022-01-03T01:00:01Z", ["e3", "e1"]),
+    ):
+        page = await get(gateway, trips + query, Page[TripView])
+        assert [item["event_id"] for item in page["items"]] == ids, query
+    # It ended: only what ended is listed, and a second page begins with no other.
+    closed = _event(5, trip_ended=TripEnded(started_at_us=T0 + hour, duration_us=hour, **start))
+    closed.observed_at_us = T0 + 2 * hour
+    gateway.world.events["acme"] = [closed, under_way, ended]
+    first = await get(gateway, trips + "?limit=1", Page[TripView])
+    second = await get(gateway, f"{trips}?limit=1&cursor={first['next_cursor']}", Page[TripView])
+    assert [item["event_id"] for item in (*first["items"], *second["items"])] == ["e5", "e1"]
 
 
 async def test_explanations(gateway: Gateway) -> None:
