@@ -94,7 +94,7 @@ async def serve(stop: Stop, common: CommonSettings, settings: IngestSettings) ->
             return
         parts = _parts(settings, engine, readings_log, credentials, rules, brokers)
         mqtt_sources += parts.sources[: len(brokers)]
-        async with asyncio.TaskGroup() as tasks:
+        async with _patience(stop, settings.drain_s, parts), asyncio.TaskGroup() as tasks:
             running = _start(parts, tasks)
             dispatching = tasks.create_task(parts.dispatch.run())
             intake = GrpcIntake(parts.pipeline, tasks, high_water_bytes=settings.grpc_high_water_bytes)
@@ -109,7 +109,6 @@ async def serve(stop: Stop, common: CommonSettings, settings: IngestSettings) ->
                     running.append(tasks.create_task(_try_brokers(brokers, settings.mqtt_version)))
                 log.info("ready", grpc=settings.grpc_address, brokers=[broker.host for broker in brokers])
                 await stop.wait()
-                running.append(tasks.create_task(_give_up(settings.drain_s, parts)))
                 dispatching.cancel()
                 grpc_source.close()
                 await asyncio.gather(*reading)
@@ -269,8 +268,21 @@ async def _knows_credentials(credentials: Credentials, stop: Stop) -> bool:
     return False
 
 
-async def _give_up(after_s: float, parts: _Parts) -> None:
-    await asyncio.sleep(after_s)
+@contextlib.asynccontextmanager
+async def _patience(stop: Stop, seconds: float, parts: _Parts) -> AsyncIterator[None]:
+    """Ends what still waits within the block, so long after the stop. Not before the block is left: also when all who
+    could be told are gone, what was read must become durable or be given up.
+    """
+    waiting = asyncio.create_task(_give_up(stop, seconds, parts))
+    try:
+        yield
+    finally:
+        waiting.cancel()
+
+
+async def _give_up(stop: Stop, seconds: float, parts: _Parts) -> None:
+    await stop.wait()
+    await asyncio.sleep(seconds)
     log.warning("stopping with messages that are not durable: they are not acknowledged, and will be sent again")
     parts.registry.close()
     parts.batcher.give_up()

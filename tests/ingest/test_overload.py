@@ -9,16 +9,22 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator
+from typing import Any
 
 import numpy as np
 import psutil
 import pytest
 
+from drover.api.ingest.v1.ingest_service_pb2 import DeviceReadings, StreamRequest
 from drover.telemetry.v1.reading_pb2 import Position
+from ingest.streams.source import PATH
 from runtime import redis_client
+from runtime.grpc_client import channel, metadata
 from runtime.partitioned_log import START, RedisStreamLog
+from runtime.tokens import Role, load_or_create_keys
 from stack.ports import any_free
 from tests.chaos.mqtt_sender import connect_packet, packet, read_packet, text
+from tests.ingest.readings import batch, position
 from tests.ingest.rig import readings_of
 from tests.servers.drover import DroverProcess
 from tests.servers.fault_proxy import FAIR, FaultProxy, Weather
@@ -39,7 +45,9 @@ class World:
         self.broker = broker
         self.to_broker = to_broker
         self.to_redis = to_redis
+        self.folder = folder
         self.probe_port = any_free()
+        self.grpc_port = any_free()
         self.ingest = DroverProcess(
             "ingest",
             folder,
@@ -48,7 +56,7 @@ class World:
                 "PARTITIONS": str(PARTITIONS),
                 "REDIS_URL": f"redis://127.0.0.1:{to_redis.port}/0",
                 "INGEST_MQTT_URLS": f"mqtt://127.0.0.1:{to_broker.port}",
-                "INGEST_GRPC_ADDRESS": f"127.0.0.1:{any_free()}",
+                "INGEST_GRPC_ADDRESS": f"127.0.0.1:{self.grpc_port}",
                 "INGEST_AUTO_PROVISION": "true",
                 "INGEST_MQTT_HIGH_WATER_MESSAGES": str(HIGH_WATER),
                 "INGEST_PROBE_PORT": str(self.probe_port),
@@ -195,3 +203,19 @@ async def test_a_stop_does_not_wait_for_a_log_that_is_silent(world: World, redis
     await world.start()
     await world.until(lambda: world._metric("drover_ingest_readings_appended") >= 1_000)
     assert np.array_equal(await _sequences(redis_url), np.arange(1_000))
+
+
+async def test_nor_when_those_who_sent_have_left(world: World) -> None:
+    """Nothing is left to be told to anybody; the grace time goes on all the same, and ends."""
+    await world.start(INGEST_DRAIN_S="3")
+    world.to_redis.weather = Weather(is_silent=True)
+    token = load_or_create_keys(world.folder).issuer.issue("test", "acme", Role.FORWARDER, 600)
+    request = StreamRequest(batch_number=1, devices=[DeviceReadings(device_id="truck", readings=batch(position()))])
+    async with channel(f"127.0.0.1:{world.grpc_port}") as link:
+        call: Any = link.stream_stream(PATH)(metadata=metadata(token))
+        await call.write(request.SerializeToString())
+        await world.until(lambda: world._metric("drover_ingest_queue_readings") == 1)
+        call.cancel()
+    await world.until(lambda: world._metric("drover_ingest_grpc_streams") == 0)
+    assert await _stop(world) < 25
+    assert "stopping with messages that are not durable" in world.ingest.said()
