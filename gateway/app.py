@@ -23,6 +23,7 @@ from gateway.rest import (
     geofences,
     journeys,
     positions,
+    proximities,
     session,
     shipments,
 )
@@ -47,7 +48,8 @@ def create_app(
     app.state.issuer = keys.issuer
     app.state.upstream = upstream
     rooms = (
-        devices, commands, positions, journeys, geofences, shipments, events, explanations, dead_letters, session
+        devices, commands, positions, journeys, geofences, proximities, shipments, events, explanations, dead_letters,
+        session,
     )  # fmt: skip
     for room in rooms:
         app.include_router(room.router)

@@ -36,7 +36,7 @@ _TIMES: Final = {
     for name in ("planned_arrival_us", "based_on_us", "p10_us", "p50_us", "p90_us")
 } | {"at_us": "at", "from_us": "from", "until_us": "until"}
 DURATIONS: Final = frozenset(
-    {"service_time_us", "minimum_duration_us", "duration_us", "confirm_after_us", "window_us", "dwell_us"}
+    {"service_time_us", "minimum_duration_us", "duration_us", "confirm_after_us", "window_us", "dwell_us", "max_age_us"}
 )
 
 encode: Final = msgspec.json.Encoder().encode

@@ -37,6 +37,11 @@ class Append(NamedTuple):
     payload: bytes
 
 
+def stream_key(partition: int) -> str:
+    """The Redis stream of a partition, with the fields `k` (kind as decimal) and `b` (bytes)."""
+    return f"drover:log:{partition}"
+
+
 def offset_key(offset: str) -> tuple[int, int]:
     """What to compare offsets of a partition by."""
     milliseconds, _, number = offset.partition("-")
@@ -81,7 +86,7 @@ class RedisStreamLog:
     def __init__(self, client: redis.Redis, partitions: int) -> None:
         self._client = client
         self.partitions: Final = partitions
-        self._keys: Final = [f"drover:log:{number}".encode() for number in range(partitions)]
+        self._keys: Final = [stream_key(number).encode() for number in range(partitions)]
         self._numbers: Final = {key: number for number, key in enumerate(self._keys)}
 
     async def check_partitions(self) -> None:

@@ -40,6 +40,8 @@ class EntryKind(enum.IntEnum):
     """`drover.tracking.v1.DefinitionChange`."""
     TICK = 4
     """Nothing: only the time of the entry counts, for timers."""
+    COMPANION = 5
+    """Fixes of devices in other partitions that proximities of this one need (companions.py)."""
 
 
 class DamagedBlockError(ValueError):

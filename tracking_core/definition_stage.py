@@ -12,9 +12,11 @@ from tracking_core.definitions import (
     Definition,
     DeleteFence,
     DeleteLimit,
+    DeleteProximity,
     DeleteRoute,
     PutFence,
     PutLimit,
+    PutProximity,
     PutRoute,
     Route,
     SensorLimit,
@@ -60,6 +62,12 @@ class DefinitionStage:
             case DeleteRoute(tenant, route_id, version):
                 if self._is_news("route", tenant, route_id, version):
                     self._delete_route(tenant, route_id)
+            case PutProximity(proximity):
+                if self._is_news("proximity", proximity.tenant, proximity.proximity_id, proximity.version):
+                    return self._state.pairs.put(proximity)
+            case DeleteProximity(tenant, proximity_id, version):
+                if self._is_news("proximity", tenant, proximity_id, version):
+                    return self._state.pairs.delete(tenant, proximity_id)
         return self._build()
 
     def _is_news(self, kind: str, tenant: str, subject: str, version: int) -> bool:

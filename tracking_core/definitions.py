@@ -26,7 +26,7 @@ class DeviceIdentity:
 
 
 class InvalidDefinitionError(ValueError):
-    """A limit or route that means nothing; the text says why, in one line."""
+    """A limit, route or proximity that means nothing; the text says why, in one line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +104,45 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
+class Proximity:
+    """Two devices whose meetings are told of (docs/proximity.md). Events are about the first, and name the other."""
+
+    tenant: str
+    proximity_id: str
+    device: int
+    device_id: str
+    other_device: int
+    other_device_id: str
+    distance_m: float
+    """They are together at most this far apart ..."""
+    margin_m: float = 10.0
+    """... and apart when they are farther apart by more than this."""
+    max_age_us: int = 300_000_000
+    """How long after a fix a device that has sent no other is taken to be where it was."""
+    minimum_duration_us: int = 0
+    """How long they must be together before it is told."""
+    near_fixes: int = 1
+    """So many fixes in a row, of either, confirm a meeting."""
+    apart_fixes: int = 2
+    """So many confirm a parting."""
+    name: str = ""
+    version: int = 1
+
+    def __post_init__(self) -> None:
+        """Raises InvalidDefinitionError."""
+        if self.device == self.other_device:
+            raise InvalidDefinitionError(f"proximity {self.proximity_id} is of one device")
+        if not 0.0 < self.distance_m < math.inf or not 0.0 <= self.margin_m < math.inf:
+            raise InvalidDefinitionError(
+                f"proximity {self.proximity_id} has the distance {self.distance_m} and the margin {self.margin_m}"
+            )
+        if self.max_age_us <= 0 or self.minimum_duration_us < 0:
+            raise InvalidDefinitionError(f"proximity {self.proximity_id} has a duration that is none")
+        if self.near_fixes < 1 or self.apart_fixes < 1:
+            raise InvalidDefinitionError(f"proximity {self.proximity_id} is confirmed by no fix")
+
+
+@dataclass(frozen=True, slots=True)
 class PutFence:
     """A fence made or changed; its version stands in the definition."""
 
@@ -151,4 +190,22 @@ class DeleteRoute:
     version: int
 
 
-Definition: TypeAlias = PutFence | DeleteFence | PutLimit | DeleteLimit | PutRoute | DeleteRoute
+@dataclass(frozen=True, slots=True)
+class PutProximity:
+    """A proximity made or changed; an engine with neither of its devices passes over it."""
+
+    proximity: Proximity
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteProximity:
+    """A proximity ended. Devices that are together part, with cause definition."""
+
+    tenant: str
+    proximity_id: str
+    version: int
+
+
+Definition: TypeAlias = (
+    PutFence | DeleteFence | PutLimit | DeleteLimit | PutRoute | DeleteRoute | PutProximity | DeleteProximity
+)

@@ -21,8 +21,9 @@ from tracking_core.columns import (
     SensorColumns,
     TagColumns,
 )
+from tracking_core.companions import CompanionColumns
 from tracking_core.definition_stage import DefinitionStage, has_timers
-from tracking_core.definitions import Definition, DeviceIdentity, PutFence
+from tracking_core.definitions import Definition, DeviceIdentity, PutFence, PutProximity
 from tracking_core.device_table import NEVER
 from tracking_core.door import let_in
 from tracking_core.engine_state import EngineState
@@ -105,7 +106,16 @@ class Engine:
         stated = self._definitions.obey(change)
         if isinstance(change, PutFence) and has_timers(change.fence):
             self._find_first_due()
-        return _only_events(due + stated)
+        told = _only_events(due + stated)
+        if isinstance(change, PutProximity):
+            pairs, proximity = self._state.pairs, change.proximity
+            return told._replace(companions=pairs.began(proximity, self.latest(pairs.mine(proximity))))
+        return told
+
+    def accompany(self, companions: CompanionColumns, now_us: int) -> StepResult:
+        """Folds what became of fixes of devices in proximities of this partition, wherever the devices are."""
+        due = self._fire_timers(self._advance(now_us))
+        return _only_events(due + self._state.pairs.take(companions))
 
     def step(self, readings: Readings, now_us: int) -> StepResult:
         """Folds a batch: due timers first, then every reading in its order, positions before samples before tag reads.
@@ -123,15 +133,17 @@ class Engine:
         sensor_verdicts, excursions = self._check_samples(samples, sample_rows, now_us)
         tag_verdicts, presences = self._read_tags(reads, read_rows, now_us)
 
+        verdict_changes = self._verdict_changes()
         return StepResult(
             folded.verdict,
             sensor_verdicts,
             tag_verdicts,
             folded.speed_mps,
             folded.heading_deg,
-            self._verdict_changes(),
+            verdict_changes,
             self._newest_fixes(fixes, rows, folded),
             (*due, *crossings, *excursions, *presences),
+            self._state.pairs.changed(fixes, folded.verdict, verdict_changes),
         )
 
     def tick(self, now_us: int) -> StepResult:

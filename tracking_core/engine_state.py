@@ -8,6 +8,7 @@ from geofence.fence_set import FenceSet
 from tracking_core.device_table import NEVER, DeviceTable
 from tracking_core.growth import longer, next_size
 from tracking_core.journal import Journal
+from tracking_core.pair_table import PairTable
 from tracking_core.presence_pool import PresencePool
 from tracking_core.route_table import RouteTable
 from tracking_core.sensor_table import SensorTable
@@ -34,6 +35,7 @@ class EngineState:
         self.sensors = SensorTable(settings.kept_samples)
         self.tags = TagTable(settings.kept_samples, settings.tag_silence_us, settings.horizon_us)
         self.routes = RouteTable()
+        self.pairs = PairTable(settings)
 
     def count_edit(self, tenant: str) -> None:
         """Notes that the fences of a tenant were edited: no fix from before is gone into again."""

@@ -28,6 +28,8 @@ class EventKind(enum.StrEnum):
     STOP_ENDED = "stop_ended"
     TRIP_STARTED = "trip_started"
     TRIP_ENDED = "trip_ended"
+    DEVICES_MET = "devices_met"
+    DEVICES_PARTED = "devices_parted"
 
 
 class Cause(enum.IntEnum):
@@ -149,6 +151,25 @@ class TripEnd(NamedTuple):
     by_silence: bool
 
 
+class Meeting(NamedTuple):
+    """Details of devices_met: `distance_m` lay between them when it was confirmed."""
+
+    proximity_name: str
+    other_device_number: int
+    other_device_id: str
+    distance_m: float
+
+
+class Parting(NamedTuple):
+    """Details of devices_parted; `met_at_us` is None of two that were together from the first that is known of them."""
+
+    proximity_name: str
+    other_device_number: int
+    other_device_id: str
+    distance_m: float
+    met_at_us: int | None
+
+
 EventDetails: TypeAlias = (
     FenceCrossing
     | FenceDwell
@@ -162,6 +183,8 @@ EventDetails: TypeAlias = (
     | StopEnding
     | TripStart
     | TripEnd
+    | Meeting
+    | Parting
 )
 
 
@@ -173,9 +196,10 @@ class CoreEvent(NamedTuple):
     tenant: str
     device_id: str
     subject_id: str
-    """The fence_id, the limit_id, or the EPC as lower-case hexadecimal digits; empty for the device itself."""
+    """The fence_id, the limit_id, the proximity_id, or the EPC as lower-case hexadecimal digits; empty for the device
+    itself."""
     subject_version: int
-    """The version of the fence or limit; 0 for a tag and the device itself."""
+    """The version of the fence, limit or proximity; 0 for a tag and the device itself."""
     observed_at_us: int
     """When it happened, by the device's clock; a crossing is interpolated between two fixes."""
     confirmed_at_us: int
@@ -201,7 +225,7 @@ class CoreEvent(NamedTuple):
         if isinstance(self.details, TagPresence | SignalChange | StopBeginning | StopEnding | TripStart | TripEnd):
             return self.subject_id
         subject = f"{self.subject_id}@{self.subject_version}"
-        if isinstance(self.details, FenceCrossing | FenceDwell | FenceSpeeding | FencePassage):
+        if isinstance(self.details, FenceCrossing | FenceDwell | FenceSpeeding | FencePassage | Meeting | Parting):
             return subject
         return f"{subject}/{self.details.quantity}/{self.details.probe}"
 

@@ -74,6 +74,9 @@ class EngineSettings:
     trip_silence_us: int = 30 * MINUTE_US
     """So does a longer silence."""
 
+    kept_places: int = 256
+    """How many fixes of each of its devices a proximity remembers."""
+
     tag_reads: int = 1
     """A tag is present after this many reads ..."""
     tag_reads_within_us: int = 10 * SECOND_US
@@ -97,6 +100,8 @@ class EngineSettings:
         for name in ("kept_fixes", "kept_quarantined", "kept_samples", "tag_reads"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.kept_places < 2:
+            raise ValueError(f"kept_places must be at least 2, not {self.kept_places}")
         if self.signal_lost_after_us < 0:
             raise ValueError(f"signal_lost_after_us must not be below 0, but is {self.signal_lost_after_us}")
         for name in (

@@ -9,9 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from tracking_core.columns import I64
-from tracking_core.definitions import SensorLimit
+from tracking_core.definitions import Proximity, SensorLimit
 from tracking_core.journey_records import JOURNEY
 from tracking_core.memory import Memory, roll, unroll
+from tracking_core.pair_stance import Stance
+from tracking_core.pair_telling import PairEvent
 from tracking_core.timeline import KEPT_FIX, SUSPECT, Timeline, places_in_order, roll_timeline
 
 DEVICE_FIELDS: Final = (
@@ -84,6 +86,19 @@ class PackedRoute(msgspec.Struct, array_like=True):
     state: list[float | int]
 
 
+class PackedPair(msgspec.Struct, array_like=True):
+    """A `Pair`: what is known of the two devices of a proximity. A track is its three columns."""
+
+    tenant: str
+    proximity_id: str
+    tracks: list[list[bytes]]
+    settled_us: int
+    stance: Stance
+    changes: list[tuple[int, Stance]]
+    told: list[PairEvent]
+    withdrawn: list[PairEvent]
+
+
 class PackedState(msgspec.Struct, array_like=True):
     """All of an `EngineState`."""
 
@@ -116,6 +131,8 @@ class PackedState(msgspec.Struct, array_like=True):
     tags: list[PackedColumn]
     """Of (row, EPC), ascending: the columns from `row` to `antenna`."""
     reads: PackedRings
+    proximities: list[Proximity]
+    pairs: list[PackedPair]
 
 
 def pack_column(column: npt.NDArray[Any]) -> PackedColumn:

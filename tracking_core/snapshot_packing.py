@@ -15,12 +15,14 @@ from tracking_core.device_table import DeviceTable
 from tracking_core.engine_state import EngineState
 from tracking_core.journal import JournalColumns
 from tracking_core.node_pool import walk_chains
+from tracking_core.pair import Pair
 from tracking_core.route_table import STATE_FIELDS
 from tracking_core.settings import EngineSettings
 from tracking_core.snapshot_format import (
     DEVICE_FIELDS,
     PackedColumn,
     PackedJourneys,
+    PackedPair,
     PackedRoute,
     PackedState,
     pack_column,
@@ -64,6 +66,21 @@ def packed_state(state: EngineState, settings: EngineSettings) -> PackedState:
         routes=_packed_routes(state),
         tags=[pack_column(column[tag_slots]) for column in tags[3:13]],
         reads=pack_rings(state.tags.memory, tag_slots, settings.kept_samples),
+        proximities=[state.pairs.definitions[key] for key in sorted(state.pairs.definitions)],
+        pairs=[_packed_pair(pair) for pair in state.pairs],
+    )
+
+
+def _packed_pair(pair: Pair) -> PackedPair:
+    return PackedPair(
+        tenant=pair.definition.tenant,
+        proximity_id=pair.definition.proximity_id,
+        tracks=[[column.tobytes() for column in track.columns] for track in pair.tracks],
+        settled_us=pair.settled_us,
+        stance=pair.stance,
+        changes=pair.changes,
+        told=pair.memory.told,
+        withdrawn=sorted(pair.memory.withdrawn, key=lambda event: (event.kind, event.named_at_us)),
     )
 
 

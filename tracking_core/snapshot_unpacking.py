@@ -14,12 +14,14 @@ from tracking_core.definitions import DeviceIdentity, Route, RouteStop
 from tracking_core.engine_state import EngineState
 from tracking_core.journey_records import JOURNEY, TRIP
 from tracking_core.node_pool import EVER_TAKEN, hang_chains
+from tracking_core.pair import Pair
 from tracking_core.rewinding import begin_here
 from tracking_core.route_table import STATE_FIELDS
 from tracking_core.sensor_table import index_series
 from tracking_core.settings import EngineSettings
 from tracking_core.snapshot_format import (
     DEVICE_FIELDS,
+    PackedPair,
     PackedRoute,
     PackedState,
     unpack_column,
@@ -40,6 +42,10 @@ def unpacked_state(packed: PackedState, settings: EngineSettings) -> EngineState
     for route in packed.routes:
         _put_route(state, route)
     _fill_tags(state, packed, settings)
+    for definition in packed.proximities:
+        state.pairs.put(definition)
+    for pair in packed.pairs:
+        _fill_pair(state.pairs.pairs[pair.tenant, pair.proximity_id], pair)
     devices = state.devices
     find_first_due(devices.rows, devices.columns, devices.journeys, timer_rules(settings), state.first_due_us)
     return state
@@ -138,6 +144,17 @@ def _put_route(state: EngineState, packed: PackedRoute) -> None:
     slot = state.routes.put(route, state.devices.row_of(route.device), state.devices.columns)
     for name, value in zip(STATE_FIELDS, packed.state, strict=True):
         getattr(state.routes.columns, name)[slot] = value
+
+
+def _fill_pair(pair: Pair, packed: PackedPair) -> None:
+    for track, columns in zip(pair.tracks, packed.tracks, strict=True):
+        for column, data in zip(track.columns, columns, strict=True):
+            column.frombytes(data)
+    pair.settled_us = packed.settled_us
+    pair.stance = packed.stance
+    pair.changes = packed.changes
+    pair.memory.told = packed.told
+    pair.memory.withdrawn = packed.withdrawn
 
 
 def _fill_tags(state: EngineState, packed: PackedState, settings: EngineSettings) -> None:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tracking_core.columns import F32, F64, I64, U8, U32
+from tracking_core.companions import Companions
 from tracking_core.events import CoreEvent
 from tracking_core.live_frame import LiveColumns
 
@@ -67,3 +68,5 @@ class StepResult(NamedTuple):
     live: LiveColumns
     """The newest counted fix of each device that moved on (or back) in this step."""
     events: tuple[CoreEvent, ...]
+    companions: tuple[Companions, ...] = ()
+    """What the partitions where proximities are folded are to be told, by partition."""

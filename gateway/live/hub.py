@@ -44,6 +44,8 @@ _DEFINITIONS: Final = {
     "limit_deleted": ("limit", "id"),
     "route_put": ("route", "route_id"),
     "route_deleted": ("route", "id"),
+    "proximity_put": ("proximity", "proximity_id"),
+    "proximity_deleted": ("proximity", "id"),
 }
 
 

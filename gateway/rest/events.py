@@ -35,6 +35,8 @@ Kind = Literal[
     "stop_ended",
     "trip_started",
     "trip_ended",
+    "devices_met",
+    "devices_parted",
 ]
 
 

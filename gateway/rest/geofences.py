@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import re
+import functools
 import secrets
 from typing import Annotated, Any, Final, Literal
 
@@ -21,10 +21,11 @@ from drover.geofence.v1.fence_pb2 import Fence
 from gateway.auth import Editor, Reader, Session
 from gateway.json_view import Json, geojson_response
 from gateway.paging import cursor, page_token
-from gateway.problems import MalformedRequest, PreconditionFailed
+from gateway.problems import PreconditionFailed
 from gateway.rest.context import Services
 from gateway.rest.documentation import GeoJsonResponse, PageQuery, Shown, problems
 from gateway.rest.json_body import JsonObject
+from gateway.rest.preconditions import expected_version, matched_version
 from gateway.upstream import Upstream
 from geofence.geojson import from_feature, to_feature
 from geofence.wire import from_proto, to_proto
@@ -73,12 +74,6 @@ class IdTaken(Conflict):
     """A fence that is to be made exists."""
 
     code = "id_taken"
-
-
-class BadPrecondition(MalformedRequest):
-    """An If-Match that is no version."""
-
-    code = "bad_if_match"
 
 
 class FenceGeometry(Shown):
@@ -144,17 +139,8 @@ async def _put(
     return answer.fence
 
 
-async def _expected_version(services: Upstream, session: Session, fence_id: str, if_match: str) -> int:
-    """The version that If-Match asks for; of `*`, the stored one. Raises PreconditionFailed, BadPrecondition."""
-    if if_match.strip() == "*":
-        try:
-            return (await _stored(services, session, fence_id)).version
-        except NotFound as error:
-            raise PreconditionFailed("there is no such fence") from error
-    found = re.fullmatch(r'\s*"([1-9][0-9]{0,18})"\s*', if_match)
-    if found is None:
-        raise BadPrecondition('If-Match is one version as the ETag gave it, for instance "3", or *')
-    return int(found[1])
+async def _stored_version(services: Upstream, session: Session, fence_id: str) -> int:
+    return (await _stored(services, session, fence_id)).version
 
 
 @router.get("", response_model=FenceCollection, response_class=GeoJsonResponse, responses=problems())
@@ -217,13 +203,8 @@ async def put_fence(
     if_none_match: Annotated[str | None, Header(description="`*`: only if there is none yet.")] = None,
 ) -> Response:
     """Makes or edits a fence; in force within a second. Without a precondition the last writer wins."""
-    expected: int | None = None
-    if if_match is not None:
-        expected = await _expected_version(services, session, fence_id, if_match)
-    elif if_none_match is not None:
-        if if_none_match.strip() != "*":
-            raise BadPrecondition("If-None-Match is * or nothing")
-        expected = 0
+    stored = functools.partial(_stored_version, services, session, fence_id)
+    expected = await expected_version(if_match, if_none_match, stored, "fence")
     try:
         fence = await _put(services, session, feature, fence_id, expected)
     except (Conflict, NotFound) as error:
@@ -242,9 +223,10 @@ async def delete_fence(
 ) -> Response:
     """Removes a fence. If-Match is compared just before, not in one step with the removal."""
     if if_match is not None:
-        expected = await _expected_version(services, session, fence_id, if_match)
-        stored = await _stored(services, session, fence_id)
-        if stored.version != expected:
-            raise PreconditionFailed(f"the stored version is {stored.version}, not {expected}")
+        stored = functools.partial(_stored_version, services, session, fence_id)
+        expected = await matched_version(if_match, stored, "fence")
+        version = await stored()
+        if version != expected:
+            raise PreconditionFailed(f"the stored version is {version}, not {expected}")
     await services.call(services.definitions.DeleteFence, DeleteFenceRequest(fence_id=fence_id), session.token)
     return Response(status_code=204)

@@ -13,7 +13,7 @@ import grpc
 from drover.api.tracking.v1 import tracking_service_pb2 as pb
 from drover.api.tracking.v1 import tracking_service_pb2_grpc as pb_grpc
 from drover.geofence.v1.fence_pb2 import Fence
-from drover.tracking.v1.definition_pb2 import Route, SensorLimit
+from drover.tracking.v1.definition_pb2 import Proximity, Route, SensorLimit
 from drover.tracking.v1.event_pb2 import TrackingEvent
 from runtime import page_token
 from runtime.grpc_server import require
@@ -229,6 +229,36 @@ class DefinitionsApi(pb_grpc.DefinitionsServicer):
         """See the proto."""
         await self._delete(DefinitionKind.ROUTE, request.route_id)
         return pb.DeleteRouteResponse()
+
+    async def PutProximity(self, request: pb.PutProximityRequest, context: Context) -> pb.PutProximityResponse:
+        """See the proto."""
+        expected = request.expected_version if request.HasField("expected_version") else None
+        command = commands.PutProximity(_tenant(*EDITORS), request.proximity, expected)
+        stored = await handlers.put_proximity(command, self._ports)
+        return pb.PutProximityResponse(proximity=Proximity.FromString(stored.body))
+
+    async def GetProximity(self, request: pb.GetProximityRequest, context: Context) -> pb.GetProximityResponse:
+        """See the proto."""
+        command = commands.GetProximity(_tenant(*READERS), request.proximity_id)
+        found = await handlers.get_proximity(command, self._ports)
+        return pb.GetProximityResponse(proximity=Proximity.FromString(found.body))
+
+    async def ListProximities(self, request: pb.ListProximitiesRequest, context: Context) -> pb.ListProximitiesResponse:
+        """See the proto."""
+        tenant = _tenant(*READERS)
+        after = page_token.decode("proximities", request.page_token, str)
+        size = _page_size(request.page_size)
+        command = commands.ListProximities(tenant, after[0] if after else "", size + 1)
+        found = await handlers.list_proximities(command, self._ports)
+        return pb.ListProximitiesResponse(
+            proximities=[Proximity.FromString(each.body) for each in found[:size]],
+            next_page_token=_next_token("proximities", found, size, lambda last: (last.definition_id,)),
+        )
+
+    async def DeleteProximity(self, request: pb.DeleteProximityRequest, context: Context) -> pb.DeleteProximityResponse:
+        """See the proto."""
+        await self._delete(DefinitionKind.PROXIMITY, request.proximity_id)
+        return pb.DeleteProximityResponse()
 
     async def _delete(self, kind: DefinitionKind, definition_id: str) -> None:
         command = commands.DeleteDefinition(kind, _tenant(*EDITORS), definition_id)

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from drover.geofence.v1.fence_pb2 import Fence
-from drover.tracking.v1.definition_pb2 import DefinitionChange, Key, Route, SensorLimit
+from drover.tracking.v1.definition_pb2 import DefinitionChange, Key, Proximity, Route, SensorLimit
 from geofence import wire
 from services.tracking.model import Definition as StoredDefinition
 from services.tracking.model import DefinitionKind
@@ -16,8 +16,8 @@ from tracking_core import definitions as core
 DEFAULT_SPEED_MPS: Final = 13.9
 
 
-def change_of(stored: StoredDefinition, device_number: int = 0) -> DefinitionChange:
-    """The log entry for a stored version. `device_number` is that of the device named, for limits and routes."""
+def change_of(stored: StoredDefinition, device_number: int = 0, other_device_number: int = 0) -> DefinitionChange:
+    """The log entry for a stored version. `device_number` is that of the device named, of all but fences."""
     if stored.deleted:
         return deletion_of(stored)
     match stored.kind:
@@ -31,6 +31,16 @@ def change_of(stored: StoredDefinition, device_number: int = 0) -> DefinitionCha
             route = Route.FromString(stored.body)
             route.device_number = device_number
             return DefinitionChange(route_put=route)
+        case DefinitionKind.PROXIMITY:
+            proximity = Proximity.FromString(stored.body)
+            proximity.device_number = device_number
+            proximity.other_device_number = other_device_number
+            return DefinitionChange(proximity_put=proximity)
+
+
+def other_device_id(stored: StoredDefinition) -> str:
+    """The second device of a proximity that is not deleted."""
+    return Proximity.FromString(stored.body).other_device_id
 
 
 def deletion_of(stored: StoredDefinition) -> DefinitionChange:
@@ -43,6 +53,8 @@ def deletion_of(stored: StoredDefinition) -> DefinitionChange:
             return DefinitionChange(limit_deleted=key)
         case DefinitionKind.ROUTE:
             return DefinitionChange(route_deleted=key)
+        case DefinitionKind.PROXIMITY:
+            return DefinitionChange(proximity_deleted=key)
 
 
 def core_definition(change: DefinitionChange) -> core.Definition | None:
@@ -66,6 +78,11 @@ def core_definition(change: DefinitionChange) -> core.Definition | None:
         case "route_deleted":
             gone = change.route_deleted
             return core.DeleteRoute(gone.tenant, gone.id, gone.version)
+        case "proximity_put":
+            return core.PutProximity(_proximity(change.proximity_put))
+        case "proximity_deleted":
+            gone = change.proximity_deleted
+            return core.DeleteProximity(gone.tenant, gone.id, gone.version)
         case _:
             return None
 
@@ -102,4 +119,25 @@ def _route(route: Route) -> core.Route:
         line=np.column_stack((np.array(route.longitude_deg), np.array(route.latitude_deg))).astype(np.float64),
         expected_speed_mps=route.expected_speed_mps if route.HasField("expected_speed_mps") else DEFAULT_SPEED_MPS,
         version=route.version,
+    )
+
+
+def _proximity(proximity: Proximity) -> core.Proximity:
+    given = {
+        name: getattr(proximity, name)
+        for name in ("margin_m", "max_age_us", "near_fixes", "apart_fixes")
+        if proximity.HasField(name)
+    }
+    return core.Proximity(
+        tenant=proximity.tenant,
+        proximity_id=proximity.proximity_id,
+        device=proximity.device_number,
+        device_id=proximity.device_id,
+        other_device=proximity.other_device_number,
+        other_device_id=proximity.other_device_id,
+        distance_m=proximity.distance_m,
+        minimum_duration_us=proximity.minimum_duration_us,
+        name=proximity.name,
+        version=proximity.version,
+        **given,
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 
 from drover.geofence.v1.fence_pb2 import Fence
-from drover.tracking.v1.definition_pb2 import Route, SensorLimit
+from drover.tracking.v1.definition_pb2 import Proximity, Route, SensorLimit
 from services.tracking.model import DefinitionKind, EventFilter
 
 
@@ -38,8 +38,17 @@ class PutRoute:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class PutProximity:
+    """Makes or replaces a proximity. Its devices may be announced later. `expected_version` is as for fences."""
+
+    tenant: str
+    proximity: Proximity
+    expected_version: int | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class DeleteDefinition:
-    """Takes a fence, limit or route away."""
+    """Takes a fence, limit, route or proximity away."""
 
     kind: DefinitionKind
     tenant: str
@@ -57,6 +66,23 @@ class GetFence:
 @dataclasses.dataclass(frozen=True, slots=True)
 class ListFences:
     """The tenant's fences by id, after the one named."""
+
+    tenant: str
+    after: str
+    limit: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class GetProximity:
+    """One proximity."""
+
+    tenant: str
+    proximity_id: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ListProximities:
+    """The tenant's proximities by id, after the one named."""
 
     tenant: str
     after: str

@@ -1,4 +1,4 @@
-"""What a fence, a limit and a route must be before they are stored: checked here once, obeyed everywhere.
+"""What a fence, a limit, a route and a proximity must be before they are stored: checked here once, obeyed everywhere.
 
 Each check returns a copy of the message that names the caller's tenant and no version, or raises InvalidDefinition with
 a code for programs and a line for people.
@@ -12,13 +12,17 @@ from typing import Final, TypeVar
 
 from drover.geofence.v1.fence_pb2 import Fence
 from drover.telemetry.v1.reading_pb2 import Quantity
-from drover.tracking.v1.definition_pb2 import Route, SensorLimit
+from drover.tracking.v1.definition_pb2 import Proximity, Route, SensorLimit
 from geofence import wire
 from geofence.validation import InvalidFence, validate
 from services.tracking.model import InvalidDefinition
 from services.tracking.ports import Limits
 
-Message = TypeVar("Message", Fence, SensorLimit, Route)
+FARTHEST_M: Final = 1_000_000.0
+OLDEST_US: Final = 30 * 86_400_000_000
+MOST_FIXES: Final = 100
+
+Message = TypeVar("Message", Fence, SensorLimit, Route, Proximity)
 
 _ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 _DEVICE_ID: Final = re.compile(r"[^\x00-\x1f]{1,128}")
@@ -119,6 +123,32 @@ def checked_route(route: Route, tenant: str, limits: Limits) -> Route:
     copy.tenant = tenant
     copy.version = 0
     copy.device_number = 0
+    return copy
+
+
+def checked_proximity(proximity: Proximity, tenant: str) -> Proximity:
+    """Raises InvalidDefinition: bad_id, bad_device_id, one_device, bad_distance, bad_age, negative, no_fixes."""
+    _check_ids(proximity.proximity_id, proximity.device_id, "proximity")
+    _check_ids(proximity.proximity_id, proximity.other_device_id, "proximity")
+    if proximity.device_id == proximity.other_device_id:
+        raise InvalidDefinition("a proximity is of two devices", code="one_device")
+    if not 0.0 < proximity.distance_m <= FARTHEST_M or not 0.0 <= proximity.margin_m <= FARTHEST_M:
+        raise InvalidDefinition(
+            f"a distance is above 0, a margin at least 0, both at most {FARTHEST_M:.0f} m", code="bad_distance"
+        )
+    if proximity.HasField("max_age_us") and not 0 < proximity.max_age_us <= OLDEST_US:
+        raise InvalidDefinition("a greatest age is above 0 and at most 30 days", code="bad_age")
+    if not 0 <= proximity.minimum_duration_us <= OLDEST_US:
+        raise InvalidDefinition("a minimum duration is not negative and at most 30 days", code="negative")
+    for name in ("near_fixes", "apart_fixes"):
+        if proximity.HasField(name) and not 1 <= getattr(proximity, name) <= MOST_FIXES:
+            raise InvalidDefinition(f"1 to {MOST_FIXES} fixes confirm", code="no_fixes")
+    copy = Proximity()
+    copy.CopyFrom(proximity)
+    copy.tenant = tenant
+    copy.version = 0
+    copy.device_number = 0
+    copy.other_device_number = 0
     return copy
 
 

@@ -20,7 +20,7 @@ from runtime.partitioned_log import Append, PartitionedLog
 from runtime.problems import Unavailable
 from runtime.process import Stop
 from runtime.redis_client import AWAY
-from services.tracking.change import change_of, deletion_of
+from services.tracking.change import change_of, deletion_of, other_device_id
 from services.tracking.directory import Directory
 from services.tracking.model import Definition, DefinitionKind
 from tracking_core.block import EntryKind
@@ -141,7 +141,7 @@ class DefinitionBook:
         """One entry a partition; none yet for a device that nobody announced.
 
         What belongs to one device is put in the device's partition and ended in all others: it may have been another
-        device's before.
+        device's before. A proximity concerns the partitions of two devices, and is put in all.
         """
         partitions = range(self._log.partitions)
         if definition.deleted or definition.kind is DefinitionKind.FENCE:
@@ -149,6 +149,12 @@ class DefinitionBook:
         device = self._directory.find(definition.tenant, definition.device_id)
         if device is None:
             return []
+        if definition.kind is DefinitionKind.PROXIMITY:
+            other = self._directory.find(definition.tenant, other_device_id(definition))
+            if other is None:
+                return []
+            change = change_of(definition, device.number, other.number)
+            return [_append(number, change) for number in partitions]
         home = device.number % self._log.partitions
         put, ended = change_of(definition, device.number), deletion_of(definition)
         return [_append(number, put if number == home else ended) for number in partitions]

@@ -1,22 +1,23 @@
 """Events out, each exactly once: the stream `drover:events`, and at once the hint on `drover.alerts.{tenant}.{kind}`.
+With them the companions: entries that one partition's fold appends to the log of another (tracking_core/companions.py).
 
-One Lua script compares the partition's marker, appends the events, publishes the hints and moves the marker, so that
-the stream and the memory of what is in it cannot part. A marker is the offset of a log entry and how many of that
-entry's events are out: `1700000000000-0/3`. A process that dies anywhere folds again from its snapshot, and passes over
-what the marker says is out.
+One Lua script compares the partition's marker, appends the events and companions, publishes the hints and moves the
+marker, so that the streams and the memory of what is in them cannot part. A marker is the offset of a log entry and
+how many of that entry's events and companions are out: `1700000000000-0/3`. A process that dies anywhere folds again
+from its snapshot, and passes over what the marker says is out.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import redis.asyncio as redis
 import structlog
 
 from runtime.metrics import LATENCY_BUCKETS_S, Counter, Histogram
-from runtime.partitioned_log import START, offset_key
+from runtime.partitioned_log import START, Append, offset_key, stream_key
 from runtime.redis_client import AWAY
 from services.tracking.events import PublishedEvent
 
@@ -28,6 +29,9 @@ GROUP_EVENTS: Final = 1_000
 RETRY_S: Final = 0.2
 
 PUBLISHED: Final = Counter("drover_tracking_events_total", "Events published.", ["kind"])
+COMPANIONS: Final = Counter(
+    "drover_tracking_companions_total", "Entries appended to the logs of partitions where proximities are folded."
+)
 PUBLISH_TIME: Final = Histogram(
     "drover_tracking_event_publish_seconds", "Time to publish a group of events.", buckets=LATENCY_BUCKETS_S
 )
@@ -36,9 +40,14 @@ _SCRIPT: Final = """
 local marker = redis.call('GET', KEYS[1])
 if marker == ARGV[2] then return 0 end
 if (marker or '') ~= ARGV[1] then return redis.error_reply('MARKER ' .. (marker or '')) end
-for i = 4, #ARGV, 2 do
-  redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[3], '*', 'e', ARGV[i + 1])
-  redis.call('PUBLISH', ARGV[i], ARGV[i + 1])
+for i = 4, #ARGV, 3 do
+  local stream = tonumber(ARGV[i])
+  if stream == 2 then
+    redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[3], '*', 'e', ARGV[i + 2])
+    redis.call('PUBLISH', ARGV[i + 1], ARGV[i + 2])
+  else
+    redis.call('XADD', KEYS[stream], '*', 'k', ARGV[i + 1], 'b', ARGV[i + 2])
+  end
 end
 redis.call('SET', KEYS[1], ARGV[2])
 return 1
@@ -53,7 +62,7 @@ class EventsDivergedError(Exception):
 
 
 class Marker(NamedTuple):
-    """`published` events of the entry at `offset`, and all of entries before it, are out."""
+    """`published` of what came of the entry at `offset`, and all that came of entries before it, are out."""
 
     offset: str
     published: int
@@ -75,11 +84,14 @@ class Marker(NamedTuple):
         return f"{self.offset}/{self.published}" if self.published else ""
 
 
+Outgoing: TypeAlias = PublishedEvent | Append
+
+
 class EntryEvents(NamedTuple):
-    """The events of one log entry."""
+    """What came of one log entry: its events, then its companions."""
 
     offset: str
-    events: Sequence[PublishedEvent]
+    events: Sequence[Outgoing]
 
 
 def marker_key(partition: int) -> str:
@@ -109,7 +121,7 @@ class EventSink:
         return self._markers[partition]
 
     def fresh(self, partition: int, entry: EntryEvents) -> EntryEvents:
-        """Those events of an entry that are not out yet."""
+        """What came of an entry and is not out yet."""
         marker = self._markers[partition]
         if entry.offset == marker.offset:
             return EntryEvents(entry.offset, entry.events[marker.published :])
@@ -118,11 +130,11 @@ class EventSink:
         return entry
 
     async def publish(self, partition: int, entries: Sequence[EntryEvents]) -> None:
-        """Publishes the events of consecutive entries that are not out yet; returns when they are.
+        """Puts out what came of consecutive entries and is not out yet; returns when it is.
 
         Waits as long as Redis is away. Raises EventsDivergedError.
         """
-        waiting: list[tuple[Marker, PublishedEvent]] = []
+        waiting: list[tuple[Marker, Outgoing]] = []
         for entry in entries:
             fresh = self.fresh(partition, entry)
             before = len(entry.events) - len(fresh.events)
@@ -133,14 +145,19 @@ class EventSink:
             group = waiting[begin : begin + GROUP_EVENTS]
             await self._publish_group(partition, group[-1][0], [event for _, event in group])
 
-    async def _publish_group(self, partition: int, marker: Marker, events: Sequence[PublishedEvent]) -> None:
+    async def _publish_group(self, partition: int, marker: Marker, events: Sequence[Outgoing]) -> None:
+        keys = [marker_key(partition), STREAM]
         arguments: list[Any] = [self._markers[partition].encode(), marker.encode(), self._max_length]
-        for event in events:
-            arguments += (f"drover.alerts.{event.core.tenant}.{event.core.kind.value}", event.body)
+        for each in events:
+            if isinstance(each, Append):
+                keys.append(stream_key(each.partition))
+                arguments += (len(keys), int(each.kind), each.payload)
+            else:
+                arguments += (2, f"drover.alerts.{each.core.tenant}.{each.core.kind.value}", each.body)
         with PUBLISH_TIME.time():
             while True:
                 try:
-                    await self._script(keys=[marker_key(partition), STREAM], args=arguments)
+                    await self._script(keys=keys, args=arguments)
                 except AWAY as error:
                     # Whether it was done is unknown: the script sees by the marker, and then does nothing.
                     self.trouble = f"Redis takes no events: {error}"
@@ -157,5 +174,8 @@ class EventSink:
                     break
         self.trouble = None
         self._markers[partition] = marker
-        for event in events:
-            PUBLISHED.labels(event.core.kind.value).inc()
+        for each in events:
+            if isinstance(each, Append):
+                COMPANIONS.inc()
+            else:
+                PUBLISHED.labels(each.core.kind.value).inc()

@@ -1,9 +1,10 @@
 """Core events to the wire: `TrackingEvent`, and what an event means to people.
 
 Severity, the first rules: crossing a fence, in, out and through, is INFO, and so is a dwell; a sensor that leaves its
-limits, a signal that is lost, and a corridor that is left are a WARNING, their return INFO; so is speeding; a tag that
-comes or goes is NONE, for a busy portal sees thousands, and what matters of them is the shipment service's to say;
-so are stops and trips, the day's work. An event above NONE is an alert.
+limits, a signal that is lost, and a corridor that is left are a WARNING, their return INFO; so is speeding; a tag
+that comes or goes is NONE, for a busy portal sees thousands, and what matters of them is the shipment service's to
+say; so are stops and trips, the day's work; the meeting and the parting of two devices that somebody watches is INFO.
+An event above NONE is an alert.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from typing import Any, Final, NamedTuple
 from drover.tracking.v1.event_pb2 import (
     CorridorLeft,
     CorridorReturned,
+    DevicesMet,
+    DevicesParted,
     ExcursionClosed,
     ExcursionOpened,
     GeofenceCrossed,
@@ -42,6 +45,8 @@ from tracking_core.events import (
     FenceDwell,
     FencePassage,
     FenceSpeeding,
+    Meeting,
+    Parting,
     SignalChange,
     StopBeginning,
     StopEnding,
@@ -68,6 +73,8 @@ SEVERITY_OF: Final[dict[EventKind, Severity.ValueType]] = {
     EventKind.STOP_ENDED: Severity.SEVERITY_NONE,
     EventKind.TRIP_STARTED: Severity.SEVERITY_NONE,
     EventKind.TRIP_ENDED: Severity.SEVERITY_NONE,
+    EventKind.DEVICES_MET: Severity.SEVERITY_INFO,
+    EventKind.DEVICES_PARTED: Severity.SEVERITY_INFO,
 }
 
 
@@ -198,6 +205,21 @@ def _details(core: CoreEvent) -> Any:
                 by_silence=details.by_silence,
                 duration_us=core.observed_at_us - details.started_at_us,
             )
+        case Meeting():
+            return DevicesMet(**_both(core, details))
+        case Parting():
+            return DevicesParted(**_both(core, details), met_at_us=details.met_at_us)
+
+
+def _both(core: CoreEvent, details: Meeting | Parting) -> dict[str, Any]:
+    return {
+        "proximity_id": core.subject_id,
+        "proximity_version": core.subject_version,
+        "proximity_name": details.proximity_name,
+        "other_device_id": details.other_device_id,
+        "other_device_number": details.other_device_number,
+        "distance_m": details.distance_m,
+    }
 
 
 def event_rows(events: Sequence[PublishedEvent]) -> dict[str, list[tuple[Any, ...]]]:

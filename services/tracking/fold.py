@@ -139,7 +139,12 @@ class Fold:
         await self._sinks.live.publish([(each.partition, each.frame) for each in folded if each.frame is not None])
         for number, group in by_partition:
             await self._sinks.events.publish(
-                number, [EntryEvents(each.offset, each.events) for each in group if each.events]
+                number,
+                [
+                    EntryEvents(each.offset, (*each.events, *each.companions))
+                    for each in group
+                    if each.events or each.companions
+                ],
             )
         await self._sinks.history.put(
             [Kept(each.partition, each.offset, each.judged, each.events, news.get(each, ())) for each in folded]

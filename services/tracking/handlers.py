@@ -11,11 +11,14 @@ from services.tracking.commands import (
     GetEta,
     GetFence,
     GetLatest,
+    GetProximity,
     GetTrack,
     ListEvents,
     ListFences,
+    ListProximities,
     PutFence,
     PutLimit,
+    PutProximity,
     PutRoute,
 )
 from services.tracking.model import (
@@ -60,6 +63,15 @@ async def put_route(command: PutRoute, ports: Ports) -> Definition:
     route = definition_rules.checked_route(command.route, command.tenant, ports.limits)
     change = _putting(route, route.device_id)
     return await ports.editor.edit(DefinitionKind.ROUTE, command.tenant, route.route_id, change, ports.now_us())
+
+
+async def put_proximity(command: PutProximity, ports: Ports) -> Definition:
+    """Raises InvalidDefinition, VersionConflict."""
+    proximity = definition_rules.checked_proximity(command.proximity, command.tenant)
+    change = _putting(proximity, proximity.device_id, command.expected_version)
+    return await ports.editor.edit(
+        DefinitionKind.PROXIMITY, command.tenant, proximity.proximity_id, change, ports.now_us()
+    )
 
 
 def _putting(
@@ -117,6 +129,21 @@ async def get_fence(command: GetFence, ports: Ports) -> Definition:
 async def list_fences(command: ListFences, ports: Ports) -> list[Definition]:
     """The next fences by id."""
     return await ports.definitions.list(DefinitionKind.FENCE, command.tenant, after=command.after, limit=command.limit)
+
+
+async def get_proximity(command: GetProximity, ports: Ports) -> Definition:
+    """Raises UnknownDefinition."""
+    found = await ports.definitions.get(DefinitionKind.PROXIMITY, command.tenant, command.proximity_id)
+    if found is None:
+        raise UnknownDefinition(DefinitionKind.PROXIMITY, command.proximity_id)
+    return found
+
+
+async def list_proximities(command: ListProximities, ports: Ports) -> list[Definition]:
+    """The next proximities by id."""
+    return await ports.definitions.list(
+        DefinitionKind.PROXIMITY, command.tenant, after=command.after, limit=command.limit
+    )
 
 
 async def get_latest(command: GetLatest, ports: Ports) -> LatestPage:

@@ -28,14 +28,15 @@ class DefinitionKind(enum.StrEnum):
     FENCE = "fence"
     LIMIT = "limit"
     ROUTE = "route"
+    PROXIMITY = "proximity"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Definition:
     """One definition in its present version; a deleted one keeps counting its versions.
 
-    `body` is the serialized message (`Fence`, `SensorLimit` or `Route`) with tenant and version set, empty when
-    deleted. `device_id` is empty for fences.
+    `body` is the serialized message (`Fence`, `SensorLimit`, `Route` or `Proximity`) with tenant and version set, empty
+    when deleted. `device_id` is empty for fences, and the first of the two of a proximity.
     """
 
     kind: DefinitionKind
@@ -115,7 +116,7 @@ class UnknownDevice(NotFound):
 
 
 class UnknownDefinition(NotFound):
-    """No such fence, limit or route."""
+    """No such fence, limit, route or proximity."""
 
     def __init__(self, kind: DefinitionKind, definition_id: str) -> None:
         super().__init__(f"there is no {kind.value} {definition_id!r}", code=f"unknown_{kind.value}")
@@ -135,4 +136,4 @@ class VersionConflict(Conflict):
 
 
 class InvalidDefinition(Invalid):
-    """A fence, limit or route that cannot be obeyed; `code` says which rule it breaks."""
+    """A fence, limit, route or proximity that cannot be obeyed; `code` says which rule it breaks."""

@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError
 from drover.tracking.v1.definition_pb2 import DefinitionChange, DeviceAnnouncements
 from geofence.validation import InvalidFence
 from runtime.metrics import LATENCY_BUCKETS_S, Counter, Histogram
-from runtime.partitioned_log import Entry
+from runtime.partitioned_log import Append, Entry
 from services.tracking.change import core_definition
 from services.tracking.events import PublishedEvent, published
 from services.tracking.history_rows import Judged
@@ -21,6 +21,7 @@ from services.tracking.model import Device
 from tracking_core import live_frame
 from tracking_core.block import DamagedBlockError, EntryKind, unpack
 from tracking_core.columns import Readings
+from tracking_core.companions import CompanionColumns, pack_companions, unpack_companions
 from tracking_core.definitions import Definition, DeviceIdentity
 from tracking_core.engine import Engine
 from tracking_core.step_result import StepResult
@@ -50,6 +51,8 @@ class Folded:
     devices: Sequence[Device] = ()
     frame: bytes | None = None
     """Live positions, packed."""
+    companions: Sequence[Append] = ()
+    """What the logs of partitions with proximities are to get."""
 
 
 class Partition:
@@ -93,6 +96,8 @@ class Partition:
                 if change is None:
                     raise UnreadableEntryError("a change of an unknown kind")
                 return functools.partial(self._define, entry, change)
+            case EntryKind.COMPANION:
+                return functools.partial(self._accompany, entry, unpack_companions(entry.payload))
             case EntryKind.TICK:
                 return functools.partial(self._tick, entry)
             case _:
@@ -116,6 +121,9 @@ class Partition:
     def _define(self, entry: Entry, change: Definition) -> Folded:
         return self._folded(entry, self.engine.define(change, entry.appended_at_us))
 
+    def _accompany(self, entry: Entry, companions: CompanionColumns) -> Folded:
+        return self._folded(entry, self.engine.accompany(companions, entry.appended_at_us))
+
     def _tick(self, entry: Entry) -> Folded:
         return self._folded(entry, self.engine.tick(entry.appended_at_us))
 
@@ -127,4 +135,7 @@ class Partition:
             judged=judged,
             events=[published(event) for event in result.events],
             frame=live_frame.pack(result.live) if len(result.live.device) else None,
+            companions=[
+                Append(each.partition, EntryKind.COMPANION, pack_companions(each.columns)) for each in result.companions
+            ],
         )

@@ -15,7 +15,7 @@ from typing import Final
 import structlog
 
 from runtime.partitioned_log import START, offset_key
-from services.tracking.change import change_of, core_definition
+from services.tracking.change import change_of, core_definition, other_device_id
 from services.tracking.directory import Directory
 from services.tracking.event_sink import Marker
 from services.tracking.model import Definition, DefinitionKind, Device
@@ -94,13 +94,20 @@ def _from_snapshots(
 def _define(
     engine: Engine, definition: Definition, directory: Directory, settings: EngineSettings, now_us: int
 ) -> None:
-    device_number = 0
+    device_number, other_number = 0, 0
     if definition.kind is not DefinitionKind.FENCE:
         device = directory.find(definition.tenant, definition.device_id)
-        if device is None or device.number % settings.partitions != settings.partition:
+        if device is None:
             return
         device_number = device.number
-    change = core_definition(change_of(definition, device_number))
+    if definition.kind is DefinitionKind.PROXIMITY:
+        other = directory.find(definition.tenant, other_device_id(definition))
+        if other is None:
+            return
+        other_number = other.number
+    elif device_number % settings.partitions != settings.partition and definition.kind is not DefinitionKind.FENCE:
+        return
+    change = core_definition(change_of(definition, device_number, other_number))
     if change is not None:
         engine.define(change, now_us)
 

@@ -50,6 +50,9 @@ class TrackingSettings(Settings):
     stop_after_s: float = Field(180.0, gt=0, description="... for this long.")
     trip_closes_after_s: float = Field(300.0, gt=0, description="A stop that lasts longer ends the trip.")
     trip_silence_s: float = Field(1_800.0, gt=0, description="So does a longer silence.")
+    kept_places: int = Field(
+        256, ge=2, description="Fixes of each device that a proximity remembers, to put late ones where they belong."
+    )
     tag_reads: int = Field(1, ge=1, description="Reads within ten seconds that make a tag present.")
     tag_silence_s: float = Field(60.0, gt=0, description="A tag not read for this long has departed.")
     max_fence_vertices: int = Field(20_000, ge=4, description="A fence with more vertices is refused.")
@@ -77,6 +80,7 @@ class TrackingSettings(Settings):
             stop_after_us=int(self.stop_after_s * SECOND_US),
             trip_closes_after_us=int(self.trip_closes_after_s * SECOND_US),
             trip_silence_us=int(self.trip_silence_s * SECOND_US),
+            kept_places=self.kept_places,
             tag_reads=self.tag_reads,
             tag_silence_us=int(self.tag_silence_s * SECOND_US),
         )

@@ -15,13 +15,16 @@ from tracking_core.columns import (
     empty_sensors,
     empty_tags,
 )
+from tracking_core.companions import COUNTS, CompanionFix, companion_columns
 from tracking_core.definitions import (
     DeleteFence,
     DeleteLimit,
     DeleteRoute,
     DeviceIdentity,
+    Proximity,
     PutFence,
     PutLimit,
+    PutProximity,
     PutRoute,
     Route,
     RouteStop,
@@ -65,7 +68,20 @@ def define() -> None:
     """All but the fold of fixes, of which it takes over half: two processes that do one of both compile it sooner."""
     _define()
     _check_samples_and_read_tags()
+    _meet()
     _explain()
+
+
+def _meet() -> None:
+    """Two devices that come together between two fixes."""
+    engine = _engine()
+    engine.define(PutProximity(Proximity("warm", "both", 0, "up", 1, "down", 100.0)), _NOW_US)
+    both = [
+        CompanionFix(device, _at_us(minute), 0.0, 0.1 * device * (2 - minute), COUNTS)
+        for minute in (0, 1, 2)
+        for device in (0, 1)
+    ]
+    engine.accompany(companion_columns(both), _at_us(2))
 
 
 def _explain() -> None:

@@ -19,6 +19,7 @@ from drover.api.tracking.v1 import tracking_service_pb2 as tracking_pb
 from drover.api.tracking.v1 import tracking_service_pb2_grpc as tracking_grpc
 from drover.geofence.v1.fence_pb2 import CrossingRule, Fence
 from drover.shipment.v1.shipment_pb2 import Shipment, ShipmentStatus
+from drover.tracking.v1.definition_pb2 import Proximity
 from drover.tracking.v1.event_pb2 import Standing, TrackingEvent, Verdict
 from drover.tracking.v1.explanation_pb2 import (
     Accord,
@@ -60,6 +61,7 @@ class World:
         default_factory=lambda: defaultdict(dict)
     )
     events: dict[str, list[TrackingEvent]] = dataclasses.field(default_factory=lambda: defaultdict(list))
+    proximities: dict[str, dict[str, Proximity]] = dataclasses.field(default_factory=lambda: defaultdict(dict))
     fences: dict[str, dict[str, Fence]] = dataclasses.field(default_factory=lambda: defaultdict(dict))
     shipments: dict[str, dict[str, Shipment]] = dataclasses.field(default_factory=lambda: defaultdict(dict))
     dead_letters: dict[str, dict[int, ingest_pb.DeadLetter]] = dataclasses.field(
@@ -384,6 +386,35 @@ class Definitions(tracking_grpc.DefinitionsServicer):
         if self.world.fences[tenant].pop(request.fence_id, None) is None:
             raise Missing("there is no such fence", code="unknown_fence")
         return tracking_pb.DeleteFenceResponse()
+
+    async def PutProximity(self, request, context):
+        tenant = await self.world.called("PutProximity", Role.DISPATCHER, Role.ADMIN)
+        stored = self.world.proximities[tenant].get(request.proximity.proximity_id)
+        version = stored.version if stored else 0
+        if request.HasField("expected_version") and request.expected_version != version:
+            raise VersionConflict(f"the stored version is {version}, not {request.expected_version}")
+        proximity = Proximity()
+        proximity.CopyFrom(request.proximity)
+        proximity.version = version + 1
+        self.world.proximities[tenant][proximity.proximity_id] = proximity
+        return tracking_pb.PutProximityResponse(proximity=proximity)
+
+    async def GetProximity(self, request, context):
+        tenant = await self.world.called("GetProximity")
+        if request.proximity_id not in self.world.proximities[tenant]:
+            raise Missing("there is no such proximity", code="unknown_proximity")
+        return tracking_pb.GetProximityResponse(proximity=self.world.proximities[tenant][request.proximity_id])
+
+    async def ListProximities(self, request, context):
+        tenant = await self.world.called("ListProximities")
+        page, token = _page(list(self.world.proximities[tenant].values()), request.page_size, request.page_token)
+        return tracking_pb.ListProximitiesResponse(proximities=page, next_page_token=token)
+
+    async def DeleteProximity(self, request, context):
+        tenant = await self.world.called("DeleteProximity", Role.DISPATCHER, Role.ADMIN)
+        if self.world.proximities[tenant].pop(request.proximity_id, None) is None:
+            raise Missing("there is no such proximity", code="unknown_proximity")
+        return tracking_pb.DeleteProximityResponse()
 
 
 class Shipments(shipment_grpc.ShipmentsServicer):

@@ -9,6 +9,7 @@ import pydantic
 from drover.api.ingest.v1.ingest_service_pb2 import DeadLetter
 from drover.api.tracking.v1.tracking_service_pb2 import TrackPoint
 from drover.geofence.v1.fence_pb2 import Fence
+from drover.tracking.v1.definition_pb2 import Proximity
 from drover.tracking.v1.event_pb2 import (
     Cause,
     ExcursionClosed,
@@ -32,9 +33,11 @@ from gateway.rest.explanations import ExplanationView
 from gateway.rest.geofences import FenceCollection, FenceFeature
 from gateway.rest.journeys import StopView, TripView
 from gateway.rest.positions import PositionCollection, PositionFeature, TrackFeature
+from gateway.rest.proximities import ProximityView
 from gateway.rest.shipments import EtaView, ShipmentView
 from runtime.tokens import Role
 from tests.gateway.conftest import Gateway
+from tracking_core import definitions
 
 T0 = 1_641_168_000_000_000  # 2022-01-03T00:00:00Z
 
@@ -278,6 +281,47 @@ async def test_a_fence_lives_and_is_edited(gateway: Gateway) -> None:
         assert (await http.delete("/v1/geofences/yard", headers={"If-Match": '"3"'})).status_code == 204
         assert (await http.get("/v1/geofences/yard")).status_code == 404
         assert (await http.delete("/v1/geofences/yard")).status_code == 404
+
+
+async def test_a_proximity_lives_and_is_edited(gateway: Gateway) -> None:
+    given = {"device_id": "truck", "other_device_id": "trailer", "distance_m": 50.0, "max_age_s": 90.5}
+    async with gateway.http(Role.DISPATCHER) as http:
+        made = await http.put("/v1/proximities/coupled", json=given, headers={"If-None-Match": "*"})
+        assert (made.status_code, made.headers["etag"], made.headers["location"]) == (
+            201, '"1"', "/v1/proximities/coupled",
+        )  # fmt: skip
+        assert made.json() == {
+            **given, "proximity_id": "coupled", "version": 1, "name": "", "margin_m": 10.0, "minimum_duration_s": 0.0,
+            "near_fixes": 1, "apart_fixes": 2,
+        }  # fmt: skip
+        assert gateway.world.proximities["acme"]["coupled"].max_age_us == 90_500_000
+        edited = {**given, "name": "Coupled"}
+        again = await http.put("/v1/proximities/coupled", json=edited, headers={"If-Match": made.headers["etag"]})
+        assert (again.status_code, again.headers["etag"]) == (200, '"2"')
+        late = await http.put("/v1/proximities/coupled", json=edited, headers={"If-Match": '"1"'})
+        assert (late.status_code, late.json()["code"]) == (412, "version_conflict")
+        wrong = await http.put("/v1/proximities/coupled", json={**given, "distance_m": 0})
+        assert wrong.status_code == 422
+        stored = await http.get("/v1/proximities/coupled")
+        assert stored.json() == ProximityView.model_validate(stored.json()).model_dump() == again.json()
+        listed = await http.get("/v1/proximities")
+        assert listed.json() == {"items": [stored.json()], "next_cursor": None}
+        assert (await http.delete("/v1/proximities/coupled", headers={"If-Match": '"1"'})).status_code == 412
+        assert (await http.delete("/v1/proximities/coupled", headers={"If-Match": '"2"'})).status_code == 204
+        assert (await http.get("/v1/proximities/coupled")).status_code == 404
+    async with gateway.http(Role.VIEWER) as http:
+        assert (await http.put("/v1/proximities/coupled", json=given)).status_code == 403
+
+
+async def test_a_proximity_that_leaves_things_out_is_shown_as_it_is_obeyed(gateway: Gateway) -> None:
+    bare = Proximity(proximity_id="bare", device_id="truck", other_device_id="trailer", distance_m=50.0, version=1)
+    gateway.world.proximities["acme"]["bare"] = bare
+    async with gateway.http(Role.VIEWER) as http:
+        shown = (await http.get("/v1/proximities/bare")).json()
+    obeyed = definitions.Proximity("acme", "bare", 0, "truck", 1, "trailer", 50.0)
+    assert (shown["margin_m"], shown["max_age_s"], shown["near_fixes"], shown["apart_fixes"]) == (
+        obeyed.margin_m, obeyed.max_age_us / 1e6, obeyed.near_fixes, obeyed.apart_fixes,
+    )  # fmt: skip
 
 
 async def test_preconditions_of_a_fence(gateway: Gateway) -> None:

@@ -123,6 +123,10 @@ function kilometres(details: Readonly<Record<string, unknown>>): string {
   return Number.isNaN(metres) ? "" : ` of ${(metres / 1000).toFixed(1)} km`;
 }
 
+function metres(details: Readonly<Record<string, unknown>>): string {
+  return `${Math.round(Number(details.distance_m))} m`;
+}
+
 /** What happened, without who: "entered Harbour". */
 export function describe(event: TrackingEvent): string {
   const { details } = event;
@@ -145,6 +149,8 @@ export function describe(event: TrackingEvent): string {
     case "stop_ended": return "left its stop";
     case "trip_started": return "set off";
     case "trip_ended": return `ended its trip${kilometres(details)}`;
+    case "devices_met": return `met ${String(details.other_device_id ?? "another")}, ${metres(details)} apart`;
+    case "devices_parted": return `parted from ${String(details.other_device_id ?? "another")}, ${metres(details)} apart`;
     default: return event.kind.replaceAll("_", " ");
   }
 }

@@ -48,6 +48,9 @@ test("says what happened", () => {
   expect(words(readEvent(json(1, { kind: "stop_began", details: {} })))).toBe("stopped");
   expect(words(readEvent(json(1, { kind: "stop_ended", details: {} })))).toBe("left its stop");
   expect(words(readEvent(json(1, { kind: "trip_started", details: {} })))).toBe("set off");
+  const apart = { other_device_id: "trailer-3", distance_m: 41.6 };
+  expect(words(readEvent(json(1, { kind: "devices_met", details: apart })))).toBe("met trailer-3, 42 m apart");
+  expect(words(readEvent(json(1, { kind: "devices_parted", details: apart })))).toBe("parted from trailer-3, 42 m apart");
   expect(words(readEvent(json(1, { kind: "trip_ended", details: { distance_m: 12_345 } })))).toBe("ended its trip of 12.3 km");
   const seen = { epc: "3074257BF7194E4000001A85", epc_uri: "urn:epc:id:sgtin:0614141.812345.6789", antenna: 1 };
   expect(words(readEvent(json(1, { kind: "tag_arrived", details: seen })))).toBe("read tag sgtin 0614141.812345.6789");

@@ -20,6 +20,8 @@ from tracking_core.events import (
     FenceDwell,
     FencePassage,
     FenceSpeeding,
+    Meeting,
+    Parting,
     SignalChange,
     Standing,
     StopBeginning,
@@ -47,6 +49,8 @@ DETAILS: dict[EventKind, EventDetails] = {
     EventKind.STOP_ENDED: StopEnding(T0 - 11),
     EventKind.TRIP_STARTED: TripStart(),
     EventKind.TRIP_ENDED: TripEnd(T0 - 13, 53.5, 10.0, 4321.5, 22.2, True),
+    EventKind.DEVICES_MET: Meeting("Coupled", 8, "trailer", 41.5),
+    EventKind.DEVICES_PARTED: Parting("Coupled", 8, "trailer", 123.5, T0 - 17),
 }
 
 
@@ -75,6 +79,8 @@ def test_every_kind_becomes_its_field_of_the_oneof(kind: EventKind):
     if isinstance(DETAILS[kind], FenceCrossing | FenceDwell | FenceSpeeding | FencePassage):
         assert detail.fence_id == "subject"
         assert detail.fence_version == 4
+    if isinstance(DETAILS[kind], Meeting | Parting):
+        assert (detail.proximity_id, detail.proximity_version) == ("subject", 4)
 
 
 def test_a_correction_says_what_it_corrects():

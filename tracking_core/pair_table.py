@@ -1,0 +1,129 @@
+"""The proximities that concern one partition: those folded here, and the devices whose fixes others wait for.
+
+A proximity is folded in the partition of its first device. Both its devices send their fixes there, the first one too:
+one way for all, and an engine without proximities looks at nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from tracking_core.columns import U8, U32, PositionColumns
+from tracking_core.companions import (
+    BEGINS,
+    CompanionColumns,
+    CompanionFix,
+    Companions,
+    companion_columns,
+    companion_fixes,
+)
+from tracking_core.counted_changes import counted_changes
+from tracking_core.definitions import Proximity
+from tracking_core.events import CoreEvent
+from tracking_core.pair import Pair
+from tracking_core.settings import EngineSettings
+from tracking_core.step_result import LatestColumns, VerdictChangeColumns
+
+Key = tuple[str, str]
+
+
+class PairTable:
+    """Definitions by (tenant, proximity_id), and a pair for each that is folded here."""
+
+    def __init__(self, settings: EngineSettings) -> None:
+        self._settings = settings
+        self.definitions: dict[Key, Proximity] = {}
+        self.pairs: dict[Key, Pair] = {}
+        self._pairs_of: dict[int, list[Pair]] = {}
+        self._homes_of: dict[int, set[int]] = {}
+        self._watched: U32 = np.empty(0, np.uint32)
+
+    def __len__(self) -> int:
+        return len(self.definitions)
+
+    def put(self, definition: Proximity) -> list[CoreEvent]:
+        """Takes a definition in, in the place of an earlier version; returns what it makes happen."""
+        key = definition.tenant, definition.proximity_id
+        known, events = self.pairs.get(key), list[CoreEvent]()
+        same = known is not None and _devices(known.definition) == _devices(definition)
+        if known is not None and not same:
+            events = known.close()
+            del self.pairs[key]
+        self.definitions.pop(key, None)
+        if any(number % self._settings.partitions == self._settings.partition for number in _devices(definition)):
+            self.definitions[key] = definition
+        if known is not None and same:
+            events = known.redefine(definition)
+        elif self._home(definition) == self._settings.partition:
+            self.pairs[key] = Pair(definition, self._settings)
+        self._index()
+        return events
+
+    def delete(self, tenant: str, proximity_id: str) -> list[CoreEvent]:
+        """Ends a proximity; returns what that makes happen."""
+        key = tenant, proximity_id
+        pair = self.pairs.pop(key, None)
+        self.definitions.pop(key, None)
+        self._index()
+        return [] if pair is None else pair.close()
+
+    def take(self, columns: CompanionColumns) -> list[CoreEvent]:
+        """Obeys what became of fixes; returns what it makes happen, pair by pair."""
+        taken: dict[int, tuple[Pair, list[CompanionFix]]] = {}
+        for fix in companion_fixes(columns):
+            for pair in self._pairs_of.get(fix.device, ()):
+                taken.setdefault(id(pair), (pair, []))[1].append(fix)
+        return [event for pair, fixes in taken.values() for event in pair.take(fixes)]
+
+    def changed(
+        self, positions: PositionColumns, verdicts: U8, changes: VerdictChangeColumns
+    ) -> tuple[Companions, ...]:
+        """What the partitions of proximities are to be told of a step."""
+        if not len(self._watched):
+            return ()
+        return self._sent(counted_changes(positions, verdicts, changes, self._watched))
+
+    def mine(self, definition: Proximity) -> U32:
+        """Which devices of a proximity are of this partition."""
+        partitions = self._settings.partitions
+        mine = [number for number in _devices(definition) if number % partitions == self._settings.partition]
+        return np.array(mine, np.uint32)
+
+    def began(self, definition: Proximity, latest: LatestColumns) -> tuple[Companions, ...]:
+        """The first that a proximity is told: the newest counted fixes of its devices."""
+        columns = (latest.device, latest.observed_at_us, latest.latitude_deg, latest.longitude_deg)
+        fixes = [
+            CompanionFix(device, at_us, latitude_deg, longitude_deg, BEGINS)
+            for device, at_us, latitude_deg, longitude_deg in zip(*(each.tolist() for each in columns), strict=True)
+        ]
+        return (Companions(self._home(definition), companion_columns(fixes)),) if fixes else ()
+
+    def _sent(self, fixes: Iterable[CompanionFix]) -> tuple[Companions, ...]:
+        by_home: dict[int, list[CompanionFix]] = {}
+        for fix in fixes:
+            for home in self._homes_of[fix.device]:
+                by_home.setdefault(home, []).append(fix)
+        return tuple(Companions(home, companion_columns(by_home[home])) for home in sorted(by_home))
+
+    def _home(self, definition: Proximity) -> int:
+        return definition.device % self._settings.partitions
+
+    def _index(self) -> None:
+        self._pairs_of, self._homes_of = {}, {}
+        for key in sorted(self.pairs):
+            pair = self.pairs[key]
+            for number in _devices(pair.definition):
+                self._pairs_of.setdefault(number, []).append(pair)
+        for definition in self.definitions.values():
+            for number in self.mine(definition).tolist():
+                self._homes_of.setdefault(number, set()).add(self._home(definition))
+        self._watched = np.array(sorted(self._homes_of), np.uint32)
+
+    def __iter__(self) -> Iterator[Pair]:
+        return (self.pairs[key] for key in sorted(self.pairs))
+
+
+def _devices(definition: Proximity) -> tuple[int, int]:
+    return definition.device, definition.other_device
