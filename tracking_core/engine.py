@@ -107,7 +107,7 @@ class Engine:
         if isinstance(change, PutFence) and has_timers(change.fence):
             self._find_first_due()
         told = _only_events(due + stated)
-        if isinstance(change, PutProximity):
+        if isinstance(change, PutProximity) and self._state.pairs.obeys(change.proximity):
             pairs, proximity = self._state.pairs, change.proximity
             return told._replace(companions=pairs.began(proximity, self.latest(pairs.mine(proximity))))
         return told

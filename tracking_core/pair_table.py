@@ -61,6 +61,10 @@ class PairTable:
         self._index()
         return events
 
+    def obeys(self, definition: Proximity) -> bool:
+        """Whether this one, rather than another version, or it told again, was taken in last."""
+        return self.definitions.get((definition.tenant, definition.proximity_id)) is definition
+
     def delete(self, tenant: str, proximity_id: str) -> list[CoreEvent]:
         """Ends a proximity; returns what that makes happen."""
         key = tenant, proximity_id

@@ -10,9 +10,11 @@ import redis.asyncio as redis
 
 from drover.tracking.v1.event_pb2 import TrackingEvent
 from runtime import redis_client
+from runtime.partitioned_log import Append, RedisStreamLog
 from services.tracking.event_sink import STREAM, EntryEvents, EventsDivergedError, EventSink, Marker, marker_key
 from services.tracking.events import PublishedEvent, published
 from tests.services.tracking.build import T0
+from tracking_core.block import EntryKind
 from tracking_core.events import Cause, CoreEvent, EventKind, FenceCrossing
 
 pytestmark = pytest.mark.server
@@ -96,6 +98,34 @@ async def test_a_restart_in_the_middle_of_an_entry_goes_on_in_its_middle(client:
     assert await stream(client) == [1, 2]
     await (await sink(client)).publish(0, [entry(5, 1, 2, 3, 4, 5), entry(6, 6)])
     assert await stream(client) == [1, 2, 3, 4, 5, 6]
+
+
+async def test_companions_go_into_the_logs_of_their_partitions_once(client: redis.Redis, monkeypatch):
+    monkeypatch.setattr("services.tracking.event_sink.GROUP_EVENTS", 2)
+    monkeypatch.setattr("services.tracking.event_sink.RETRY_S", 0.01)
+    companions = [Append(number % 2, EntryKind.COMPANION, b"%d" % number) for number in range(3)]
+    mixed = EntryEvents("5-0", [event(1), *companions])
+    first = await sink(client)
+    script = first._script
+    answers = [True, False]
+
+    async def losing(**arguments):
+        await script(**arguments)
+        if not answers.pop(0):
+            raise asyncio.CancelledError
+
+    monkeypatch.setattr(first, "_script", losing)
+    with pytest.raises(asyncio.CancelledError):
+        await first.publish(0, [mixed])
+    await (await sink(client)).publish(0, [mixed, EntryEvents("6-0", companions[:1]), entry(7, 2)])
+    assert await stream(client) == [1, 2]
+    log = RedisStreamLog(client, 2)
+    entries = await log.read_from({0: "0-0", 1: "0-0"}, wait_ms=0)
+    assert [(each.partition, each.kind, each.payload) for each in entries] == [
+        (0, EntryKind.COMPANION, b"0"), (0, EntryKind.COMPANION, b"2"), (0, EntryKind.COMPANION, b"0"),
+        (1, EntryKind.COMPANION, b"1"),
+    ]  # fmt: skip
+    assert await client.get(marker_key(0)) == b"7-0/1"
 
 
 async def test_an_answer_that_is_lost_publishes_nothing_twice(client: redis.Redis, monkeypatch):
