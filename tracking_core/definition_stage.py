@@ -84,12 +84,14 @@ class DefinitionStage:
 
     def _put_fence(self, fence: FenceDefinition) -> None:
         state = self._state
-        state.count_edit(fence.tenant)
         old = state.fences.slot_of(fence.tenant, fence.fence_id)
         known = None if old is None else state.fences.definition(old)
+        if old is not None:
+            state.end_version(old)
         unmoved = known is not None and same_shape(known.shape, fence.shape)
         was_active = ALWAYS if known is None else known.active
         slot = state.fences.put(fence)
+        state.begin_version(slot)
         devices = state.devices.columns
         if not unmoved:
             self._restate(slot)
@@ -129,7 +131,7 @@ class DefinitionStage:
         slot = state.fences.slot_of(tenant, fence_id)
         if slot is None:
             return []
-        state.count_edit(tenant)
+        state.end_version(slot)
         devices = state.devices.columns
         self._run(
             lambda start: geofencing.vacate_fence(

@@ -212,7 +212,7 @@ class Engine:
             state.presences.columns,
             state.journal.columns,
             devices.journeys,
-            state.edits,
+            state.edits.columns,
         )
         # As it will be known when it is restored.
         self._find_first_due()
@@ -237,11 +237,12 @@ class Engine:
                 state.devices.rows,
                 now_us,
                 state.devices.columns,
+                state.devices.timeline,
                 state.fences.compiled,
                 state.presences.columns,
                 state.devices.journeys,
                 state.journal.columns,
-                state.edits,
+                state.edits.columns,
                 self._folding_rules.timers,
                 state.first_due_us,
                 self._events.rows,
@@ -286,7 +287,7 @@ class Engine:
                 state.fences.compiled,
                 state.presences.columns,
                 state.journal.columns,
-                state.edits,
+                state.edits.columns,
                 holding,
                 passing,
                 walk,

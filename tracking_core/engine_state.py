@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from geofence.fence_set import FenceSet
+from geofence.surroundings import surroundings
 from tracking_core.device_table import NEVER, DeviceTable
-from tracking_core.growth import longer, next_size
+from tracking_core.edits import Edits, concern_visitors, settle_all
 from tracking_core.journal import Journal
 from tracking_core.pair_table import PairTable
 from tracking_core.presence_pool import PresencePool
@@ -30,16 +31,23 @@ class EngineState:
         self.journal = Journal()
         self.first_due_us = np.full(1, NEVER, np.int64)
         """No timer of a device is due before, by the log's clock."""
-        self.edits = np.zeros(0, np.int64)
-        """How often the fences of each tenant, by its number, were edited."""
+        self.edits = Edits()
         self.sensors = SensorTable(settings.kept_samples)
         self.tags = TagTable(settings.kept_samples, settings.tag_silence_us, settings.horizon_us)
         self.routes = RouteTable()
         self.pairs = PairTable(settings)
 
-    def count_edit(self, tenant: str) -> None:
-        """Notes that the fences of a tenant were edited: no fix from before is gone into again."""
-        number = self.fences.tenant_number(tenant)
-        if number >= len(self.edits):
-            self.edits = longer(self.edits, next_size(len(self.edits), number + 1), 0)
-        self.edits[number] += 1
+    def end_version(self, slot: int) -> None:
+        """Notes that the fence in this slot is about to be changed or deleted."""
+        concern_visitors(slot, self.devices.rows, self.devices.columns, self.presences.columns)
+        self.begin_version(slot)
+
+    def begin_version(self, slot: int) -> None:
+        """Notes that the fence in this slot is new, or was changed."""
+        fence = self.fences.definition(slot)
+        tenant, devices = self.fences.tenant_number(fence.tenant), self.devices
+        if self.edits.is_full(tenant):
+            settle_all(
+                devices.rows, tenant, devices.columns, devices.timeline, self.journal.columns, self.edits.columns
+            )
+        self.edits.note(tenant, slot, surroundings(fence))

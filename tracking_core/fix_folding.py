@@ -21,7 +21,7 @@ from geofence.transitions import Fix
 from tracking_core.columns import I32, I64, NO_TIME, PositionColumns
 from tracking_core.corrections import tell_corrections, tell_news
 from tracking_core.device_table import NEVER, NOTHING, DeviceColumns
-from tracking_core.edits import settle_edits
+from tracking_core.edits import EditColumns, settle_edits
 from tracking_core.event_rows import EventRows
 from tracking_core.fix_quality import (
     MeasuredFix,
@@ -205,11 +205,11 @@ def settle(
     presences: PresenceColumns,
     journal: JournalColumns,
     journeys: JourneyColumns,
-    edits: I64,
+    edits: EditColumns,
 ) -> None:
     """Does for the first rows what the next fix of each would: a snapshot holds nothing that nobody will look at."""
     for row in range(rows):
-        settle_edits(row, devices, journal, edits)
+        settle_edits(row, devices, timeline, journal, edits)
         if devices.first_change[row] != NOTHING or devices.first_withdrawn[row] != NOTHING:
             until_us = repairable_after_us(row, devices, timeline)
             forget_changes(journal, row, until_us, devices)
@@ -292,7 +292,7 @@ def fold_fixes(
     fences: CompiledFences,
     presences: PresenceColumns,
     journal: JournalColumns,
-    edits: I64,
+    edits: EditColumns,
     holding: I32,
     passing: I32,
     walk: I64,
@@ -342,10 +342,11 @@ def fold_fixes(
             if verdict in (_DUPLICATE, _FUTURE_CLOCK, _STALE):
                 progress[_READING] = i + 1
                 continue
+            # By what was known when they were made.
+            settle_edits(row, devices, timeline, journal, edits)
             age = insert_fix(timeline, row, at_us, content)
             in_order = False
             if verdict == _OK:
-                settle_edits(row, devices, journal, edits)
                 in_order = at_us > last_judged_us(devices, row)
                 if not in_order:
                     verdict = judge_late(at_us, row, age, devices, timeline)

@@ -19,7 +19,7 @@ from geofence.kernel import scalar_kernel
 from tracking_core.columns import I64
 from tracking_core.corrections import tell_news
 from tracking_core.device_table import NEVER, NOTHING, DeviceColumns
-from tracking_core.edits import settle_edits
+from tracking_core.edits import EditColumns, settle_edits
 from tracking_core.event_rows import EventRows
 from tracking_core.fix_quality import counted_fix, last_judged_us
 from tracking_core.geofencing import count_presences
@@ -30,6 +30,7 @@ from tracking_core.node_pool import room_left
 from tracking_core.presence_pool import PresenceColumns, load_presence, load_visit, reckon_due, store_presence
 from tracking_core.settings import EngineSettings
 from tracking_core.signal import lose_signal, signal_due_us
+from tracking_core.timeline import Timeline
 from tracking_core.visits import conclude_due, openings_inside
 
 _MOST_OF_DEVICE = 2
@@ -118,11 +119,12 @@ def fire_timers(
     rows: int,
     now_us: int,
     devices: DeviceColumns,
+    timeline: Timeline,
     fences: CompiledFences,
     presences: PresenceColumns,
     journeys: JourneyColumns,
     journal: JournalColumns,
-    edits: I64,
+    edits: EditColumns,
     rules: TimerRules,
     first_due_us: I64,
     events: EventRows,
@@ -140,7 +142,7 @@ def fire_timers(
         most = most_timers(row, now_us, devices, fences, presences)
         if len(events.kind) - events.filled[0] < most or room_left(journal.following, journal.free) < most:
             return row
-        settle_edits(row, devices, journal, edits)
+        settle_edits(row, devices, timeline, journal, edits)
         assume(row, now_us, devices, fences, presences, journeys, journal, rules)
         tell_news(journal, row, 0, last_judged_us(devices, row) + 1, False, devices, events)
     find_first_due(rows, devices, journeys, rules, first_due_us)

@@ -1,8 +1,9 @@
 """The oracle: an engine of the same meaning, one reading at a time, slow and obvious.
 
-Nothing of it is shared with the engine but the vocabulary (settings, definitions, events). Containment is shapely's and
-pyproj's. `events_of(readings, fences)` is the short way in; `NaiveEngine` the long one. Times of crossings are found by
-other arithmetic than the engine's, so compare with `differences`, which allows them a millisecond.
+Nothing of it is shared with the engine but the vocabulary (settings, definitions, events), and the box around a fence
+outside of which edits concern nobody. Containment is shapely's and pyproj's. `events_of(readings, fences)` is the short
+way in; `NaiveEngine` the long one. Times of crossings are found by other arithmetic than the engine's, so compare with
+`differences`, which allows them a millisecond.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import pyproj
 import shapely
 
 from geofence.definition import CircleShape, CorridorShape, FenceDefinition, MultiPolygonShape
+from geofence.surroundings import surroundings
 from tests.geofence import naive_windows
 from tests.tracking_core.naive_journeys import NaiveJourney, Told
 from tests.tracking_core.readings import NAN, Position, Reading, Sample, TagRead
@@ -234,6 +236,10 @@ class NaiveState:
         presences = {key: dataclasses.replace(presence) for key, presence in self.presences.items()}
         return NaiveState(self.counted, self.suspect, presences, self.lost, copy.deepcopy(self.journey))
 
+    def visited(self) -> set[tuple[str, str]]:
+        """Where it is inside, or may be."""
+        return {key for key, presence in self.presences.items() if presence.inside or presence.against}
+
     @property
     def last_us(self) -> int:
         """The newest that was counted or suspected."""
@@ -258,6 +264,8 @@ class NaiveDevice:
     state: NaiveState = dataclasses.field(default_factory=NaiveState)
     base: NaiveState = dataclasses.field(default_factory=NaiveState)
     settled_us: int = -(2**63)
+    visited_then: set[tuple[str, str]] = dataclasses.field(default_factory=set)
+    """Where it was when it was settled last."""
     kept: list[NaiveKept] = dataclasses.field(default_factory=list)
     told: list[tuple[int, CoreEvent]] = dataclasses.field(default_factory=list)
     """What fixes decided, each with the time of the fix."""
@@ -267,9 +275,35 @@ class NaiveDevice:
     quarantined: list[tuple[int, tuple]] = dataclasses.field(default_factory=list)
     reader_us: int | None = None
 
+    def was_near(self, fence: NaiveFence) -> bool:
+        """Whether late fixes could change what was told of a fence."""
+        key = (fence.definition.tenant, fence.definition.fence_id)
+        if key in self.state.visited():
+            return True
+        if key in (self.visited_then if self.settled_us > self.base.last_us else self.base.visited()):
+            return True
+        counted = [] if self.base.counted is None else [self.base.counted]
+        counted += [
+            kept.fix
+            for kept in self.kept
+            if kept.verdict in (Verdict.OK, Verdict.IMPLAUSIBLE_JUMP, Verdict.CONFLICTING)
+        ]
+        west, south, east, north = surroundings(fence.definition)
+        return any(
+            abs(a.longitude_deg - b.longitude_deg) > 180
+            or (
+                max(a.longitude_deg, b.longitude_deg) >= west
+                and min(a.longitude_deg, b.longitude_deg) <= east
+                and max(a.latitude_deg, b.latitude_deg) >= south
+                and min(a.latitude_deg, b.latitude_deg) <= north
+            )
+            for a, b in itertools.pairwise([*counted[:1], *counted])
+        )
+
     def settle(self) -> None:
         """What was told stays told: late fixes are put only behind what is known now."""
         self.settled_us = self.state.last_us
+        self.visited_then = self.state.visited()
         for event in self.assumed:
             if event.kind == EventKind.SIGNAL_LOST:
                 self.state.lost = True
@@ -390,6 +424,11 @@ def _difference(known: Sequence[CoreEvent], true: Sequence[CoreEvent]) -> list[C
     gone = [event for event in known if meaning(event) not in now]
     withdrawn = [event._replace(cause=Cause.LATE_DATA, standing=Standing.WITHDRAWN) for event in gone]
     return withdrawn + [event for event in true if meaning(event) not in was]
+
+
+def _settle(devices: dict[int, NaiveDevice]) -> None:
+    for device in devices.values():
+        device.settle()
 
 
 class NaiveEngine:
@@ -556,6 +595,7 @@ class NaiveEngine:
     def _put_fence(self, definition: FenceDefinition) -> list[CoreEvent]:
         key = (definition.tenant, definition.fence_id)
         old, fence = self.fences.get(key), NaiveFence(definition)
+        concerned = self._concerned(fence) if old is None else self._concerned(old, fence)
         self.fences[key] = fence
         self._looked_us = None
         moved = old is None or repr(old.definition.shape) != repr(definition.shape)
@@ -590,28 +630,35 @@ class NaiveEngine:
                 if presence.inside and tells:
                     events.append(self._crossed(_kind(fence, enters=False), number, fence, fix, None, Cause.DEFINITION))
                 device.state.presences[key] = NaivePresence(inside=False)
-        self._settle(definition.tenant)
+        _settle(concerned)
         return sorted(events, key=lambda event: (event.kind == EventKind.GEOFENCE_ENTERED, event.confirmed_at_us))
 
     def _delete_fence(self, key: tuple[str, str]) -> list[CoreEvent]:
         fence = self.fences.pop(key, None)
         if fence is None:
             return []
+        concerned = self._concerned(fence)
         events = []
         for number, device in sorted(self.devices.items()):
             presence = device.state.presences.pop(key, None)
+            if number not in concerned:  # then it was out
+                device.base.presences.pop(key, None)
             fix = device.state.counted
             if presence is not None and presence.inside and fix is not None and fence.tells(fix.observed_at_us):
                 kind = _kind(fence, enters=False)
                 events.append(self._crossed(kind, number, fence, fix, None, Cause.DEFINITION))
-        self._settle(key[0])
+        _settle(concerned)
         return sorted(events, key=lambda event: event.confirmed_at_us)
 
-    def _settle(self, tenant: str) -> None:
-        """An edit of the fences of a tenant."""
-        for device in self.devices.values():
-            if device.identity is not None and device.identity.tenant == tenant:
-                device.settle()
+    def _concerned(self, *fences: NaiveFence) -> dict[int, NaiveDevice]:
+        """The devices that an edit concerns, by number: by what they know before it."""
+        return {
+            number: device
+            for number, device in self.devices.items()
+            if device.identity is not None
+            and device.identity.tenant == fences[0].definition.tenant
+            and (not self.settings.repairs_late or any(map(device.was_near, fences)))
+        }
 
     def _put_limit(self, limit: SensorLimit) -> list[CoreEvent]:
         key = (limit.tenant, limit.limit_id)

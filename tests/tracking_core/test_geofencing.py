@@ -300,7 +300,7 @@ def test_what_was_told_before_an_edit_stays_told() -> None:
     drive.to(-0.03)
     drive.minute = 9
     drive.to(0.01)
-    drive.put(box(2.0, 0.0, 3.0, 1.0, "far-away"))
+    drive.put(box(0.0, 0.0, 0.04, 1.0, version=2))
     assert drive.late(8, -0.01) == ()
     drive.minute = 19
     assert drive.to(0.02) == ()
@@ -308,5 +308,42 @@ def test_what_was_told_before_an_edit_stays_told() -> None:
     drive.late(12, -0.01)
     assert [event.kind for event in drive.late(13, -0.01)] == [OUT, IN]
     # An edit of another tenant is none of its business.
-    drive.put(box(2.0, 0.0, 3.0, 1.0, "far-away", tenant="u"))
+    drive.put(box(0.0, 0.0, 0.04, 1.0, tenant="u"))
     assert [event.standing for event in drive.late(14, -0.02)] == [Standing.AMENDED]
+
+
+def test_an_edit_elsewhere_does_not_end_the_repair() -> None:
+    drive = Drive(YARD)
+    drive.to(-0.03)
+    drive.minute = 9
+    (entered,) = drive.to(0.01)
+    for number in range(200):  # more than are remembered one by one
+        drive.put(box(2.0, 0.0, 3.0, 1.0, f"far-{number}"))
+    drive.put(box(2.0, 0.0, 2.5, 1.0, "far-7", version=2))
+    drive.engine.define(DeleteFence("t", "far-8", 2), NOW_US)
+    (amended,) = drive.late(8, -0.01)
+    assert (amended.standing, amended.amends_event_id) == (Standing.AMENDED, entered.event_id)
+
+
+@pytest.mark.parametrize("longitude_deg", [-0.02, -0.0305])
+def test_an_edit_beside_the_way_ends_the_repair(longitude_deg: float) -> None:
+    drive = Drive(YARD)
+    drive.to(-0.03)
+    drive.minute = 9
+    drive.to(0.01)
+    # Passed between two fixes, or nearer to one than a fix can be wrong.
+    drive.put(box(longitude_deg, 0.4, longitude_deg + 0.0001, 0.6, "gate"))
+    assert drive.late(8, -0.01) == ()
+
+
+def test_an_exit_stays_told_when_its_fence_is_edited_and_all_fixes_near_it_are_forgotten() -> None:
+    drive = Drive()
+    drive.engine = Engine(EngineSettings(follows_journeys=False, kept_fixes=1))
+    drive.engine.announce([DeviceIdentity(0, "t", "d0")])
+    drive.put(YARD)
+    drive.to(0.01)
+    drive.to(0.07)
+    (left,) = drive.to(0.09)
+    assert left.kind == OUT
+    drive.put(box(0.0, 0.0, 0.04, 1.0, version=2))
+    assert drive.late(2.5, 0.08) == ()
