@@ -604,18 +604,19 @@ class NaiveEngine:
             fix = device.state.counted
             if fix is None or device.identity is None or device.identity.tenant != definition.tenant:
                 continue
+            rescheduled = old is not None and old.definition.active != definition.active
+            presence = device.state.presences.get(key)
+            if presence is not None and presence.inside:
+                for event in device.assumed:
+                    if event.subject_id == definition.fence_id:
+                        _settle_visit(presence, event)
+                device.assumed = [each for each in device.assumed if each.subject_id != definition.fence_id]
+                if rescheduled:
+                    if not moved and fence.tells(fix.observed_at_us) and not old.tells(fix.observed_at_us):
+                        kind = _kind(fence, enters=True)
+                        events.append(self._crossed(kind, number, fence, fix, None, Cause.DEFINITION))
+                    presence.entered_us, presence.settled_us = fix.observed_at_us, None
             if not moved:
-                presence = device.state.presences.get(key)
-                if presence is not None and presence.inside:
-                    for event in device.assumed:
-                        if event.subject_id == definition.fence_id:
-                            _settle_visit(presence, event)
-                    device.assumed = [each for each in device.assumed if each.subject_id != definition.fence_id]
-                    if old.definition.active != definition.active:
-                        if fence.tells(fix.observed_at_us) and not old.tells(fix.observed_at_us):
-                            kind = _kind(fence, enters=True)
-                            events.append(self._crossed(kind, number, fence, fix, None, Cause.DEFINITION))
-                        presence.entered_us, presence.settled_us = fix.observed_at_us, None
                 continue
             presence = device.state.presences.setdefault(key, NaivePresence(inside=False))
             tells = fence.tells(fix.observed_at_us)
