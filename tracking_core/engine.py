@@ -117,6 +117,11 @@ class Engine:
         due = self._fire_timers(self._advance(now_us))
         return _only_events(due + self._state.pairs.take(companions))
 
+    @property
+    def companions_too_late(self) -> int:
+        """How many fixes came to a proximity too late to change anything, since this object was made."""
+        return self._state.pairs.too_late
+
     def step(self, readings: Readings, now_us: int) -> StepResult:
         """Folds a batch: due timers first, then every reading in its order, positions before samples before tag reads.
 

@@ -6,6 +6,8 @@ one way for all, and an engine without proximities looks at nothing.
 
 from __future__ import annotations
 
+import bisect
+from collections import Counter
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -36,57 +38,74 @@ class PairTable:
         self._settings = settings
         self.definitions: dict[Key, Proximity] = {}
         self.pairs: dict[Key, Pair] = {}
-        self._pairs_of: dict[int, list[Pair]] = {}
-        self._homes_of: dict[int, set[int]] = {}
-        self._watched: U32 = np.empty(0, np.uint32)
+        # Ascending, whatever the history: what comes of one entry is told in one order.
+        self._keys_of: dict[int, list[Key]] = {}
+        self._homes_of: dict[int, Counter[int]] = {}
+        """How many proximities of a device of this partition are folded where."""
+        self._watched: U32 | None = None
+        self.too_late = 0
+        """Fixes that changed nothing as they came after what a pair remembers; not part of the state."""
 
     def __len__(self) -> int:
         return len(self.definitions)
 
+    def __iter__(self) -> Iterator[Pair]:
+        return (self.pairs[key] for key in sorted(self.pairs))
+
     def put(self, definition: Proximity) -> list[CoreEvent]:
         """Takes a definition in, in the place of an earlier version; returns what it makes happen."""
         key = definition.tenant, definition.proximity_id
-        known, events = self.pairs.get(key), list[CoreEvent]()
-        same = known is not None and _devices(known.definition) == _devices(definition)
-        if known is not None and not same:
-            events = known.close()
-            del self.pairs[key]
-        self.definitions.pop(key, None)
-        if any(number % self._settings.partitions == self._settings.partition for number in _devices(definition)):
+        pair = self.pairs.get(key)
+        if pair is not None and _devices(pair.definition) == _devices(definition):
             self.definitions[key] = definition
-        if known is not None and same:
-            events = known.redefine(definition)
-        elif self._home(definition) == self._settings.partition:
+            return pair.redefine(definition)
+        events = self.delete(*key)
+        if len(self.mine(definition)):
+            self.definitions[key] = definition
+            self._watch(definition, 1)
+        if self._home(definition) == self._settings.partition:
             self.pairs[key] = Pair(definition, self._settings)
-        self._index()
+            for number in _devices(definition):
+                bisect.insort(self._keys_of.setdefault(number, []), key)
         return events
+
+    def delete(self, tenant: str, proximity_id: str) -> list[CoreEvent]:
+        """Ends a proximity; returns what that makes happen."""
+        key = tenant, proximity_id
+        definition, pair = self.definitions.pop(key, None), self.pairs.pop(key, None)
+        if definition is not None:
+            self._watch(definition, -1)
+        if pair is None:
+            return []
+        for number in _devices(pair.definition):
+            self._keys_of[number].remove(key)
+        return pair.close()
 
     def obeys(self, definition: Proximity) -> bool:
         """Whether this one, rather than another version, or it told again, was taken in last."""
         return self.definitions.get((definition.tenant, definition.proximity_id)) is definition
 
-    def delete(self, tenant: str, proximity_id: str) -> list[CoreEvent]:
-        """Ends a proximity; returns what that makes happen."""
-        key = tenant, proximity_id
-        pair = self.pairs.pop(key, None)
-        self.definitions.pop(key, None)
-        self._index()
-        return [] if pair is None else pair.close()
-
     def take(self, columns: CompanionColumns) -> list[CoreEvent]:
         """Obeys what became of fixes; returns what it makes happen, pair by pair."""
-        taken: dict[int, tuple[Pair, list[CompanionFix]]] = {}
+        taken: dict[Key, list[CompanionFix]] = {}
         for fix in companion_fixes(columns):
-            for pair in self._pairs_of.get(fix.device, ()):
-                taken.setdefault(id(pair), (pair, []))[1].append(fix)
-        return [event for pair, fixes in taken.values() for event in pair.take(fixes)]
+            for key in self._keys_of.get(fix.device, ()):
+                taken.setdefault(key, []).append(fix)
+        events: list[CoreEvent] = []
+        for key, fixes in taken.items():
+            pair = self.pairs[key]
+            self.too_late += sum(fix.observed_at_us < pair.settled_us for fix in fixes)
+            events += pair.take(fixes)
+        return events
 
     def changed(
         self, positions: PositionColumns, verdicts: U8, changes: VerdictChangeColumns
     ) -> tuple[Companions, ...]:
         """What the partitions of proximities are to be told of a step."""
-        if not len(self._watched):
+        if not self._homes_of:
             return ()
+        if self._watched is None:
+            self._watched = np.array(sorted(self._homes_of), np.uint32)
         return self._sent(counted_changes(positions, verdicts, changes, self._watched))
 
     def mine(self, definition: Proximity) -> U32:
@@ -114,19 +133,16 @@ class PairTable:
     def _home(self, definition: Proximity) -> int:
         return definition.device % self._settings.partitions
 
-    def _index(self) -> None:
-        self._pairs_of, self._homes_of = {}, {}
-        for key in sorted(self.pairs):
-            pair = self.pairs[key]
-            for number in _devices(pair.definition):
-                self._pairs_of.setdefault(number, []).append(pair)
-        for definition in self.definitions.values():
-            for number in self.mine(definition).tolist():
-                self._homes_of.setdefault(number, set()).add(self._home(definition))
-        self._watched = np.array(sorted(self._homes_of), np.uint32)
-
-    def __iter__(self) -> Iterator[Pair]:
-        return (self.pairs[key] for key in sorted(self.pairs))
+    def _watch(self, definition: Proximity, more: int) -> None:
+        self._watched = None
+        home = self._home(definition)
+        for number in self.mine(definition).tolist():
+            homes = self._homes_of.setdefault(number, Counter())
+            homes[home] += more
+            if not homes[home]:
+                del homes[home]
+            if not homes:
+                del self._homes_of[number]
 
 
 def _devices(definition: Proximity) -> tuple[int, int]:

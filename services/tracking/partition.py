@@ -22,7 +22,7 @@ from tracking_core import live_frame
 from tracking_core.block import DamagedBlockError, EntryKind, unpack
 from tracking_core.columns import Readings
 from tracking_core.companions import CompanionColumns, pack_companions, unpack_companions
-from tracking_core.definitions import Definition, DeviceIdentity
+from tracking_core.definitions import Definition, DeviceIdentity, InvalidDefinitionError
 from tracking_core.engine import Engine
 from tracking_core.step_result import StepResult
 
@@ -31,6 +31,10 @@ log = structlog.get_logger()
 ENTRIES: Final = Counter("drover_tracking_entries_total", "Log entries folded.", ["kind"])
 DAMAGED: Final = Counter(
     "drover_tracking_damaged_entries_total", "Log entries passed over because they could not be read.", ["kind"]
+)
+COMPANIONS_TOO_LATE: Final = Counter(
+    "drover_tracking_companions_too_late_total",
+    "Fixes that came to a proximity later than what it remembers, and changed nothing.",
 )
 STEP_TIME: Final = Histogram("drover_tracking_step_seconds", "Time of one engine step.", buckets=LATENCY_BUCKETS_S)
 
@@ -68,7 +72,7 @@ class Partition:
         """Folds the entry after `offset`. One that cannot be read is counted, logged and passed over, always."""
         try:
             work = self._read(entry)
-        except (DamagedBlockError, DecodeError, InvalidFence, UnreadableEntryError) as error:
+        except (DamagedBlockError, DecodeError, InvalidFence, InvalidDefinitionError, UnreadableEntryError) as error:
             DAMAGED.labels(str(entry.kind)).inc()
             log.error(  # noqa: TRY400 - the bytes are at fault, not the code
                 "damaged log entry passed over",
@@ -122,7 +126,10 @@ class Partition:
         return self._folded(entry, self.engine.define(change, entry.appended_at_us))
 
     def _accompany(self, entry: Entry, companions: CompanionColumns) -> Folded:
-        return self._folded(entry, self.engine.accompany(companions, entry.appended_at_us))
+        before = self.engine.companions_too_late
+        result = self.engine.accompany(companions, entry.appended_at_us)
+        COMPANIONS_TOO_LATE.inc(self.engine.companions_too_late - before)
+        return self._folded(entry, result)
 
     def _tick(self, entry: Entry) -> Folded:
         return self._folded(entry, self.engine.tick(entry.appended_at_us))

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from tests.tracking_core.pairs import PAIR, TENANT, TRAILER, TRUCK, Herd, at
+from tests.tracking_core.pairs import PAIR, QUIET, TENANT, TRAILER, TRUCK, Herd, at
 from tests.tracking_core.readings import NAN, START_US
 from tracking_core.definitions import DeleteProximity, InvalidDefinitionError, Proximity, PutProximity
 from tracking_core.events import Cause, EventKind, Meeting, Parting, Standing
@@ -187,3 +187,11 @@ def test_across_the_antimeridian():
 def test_a_proximity_that_means_nothing_is_refused(wrong):
     with pytest.raises(InvalidDefinitionError, match="coupled"):
         dataclasses.replace(PAIR, **wrong)
+
+
+def test_what_comes_after_all_that_is_remembered_is_counted():
+    herd = Herd(dataclasses.replace(QUIET, kept_places=4)).put(PAIR)
+    herd.drive(*(at(TRUCK, 10 * turn, 0) for turn in range(10)))
+    assert herd.engines[TRUCK].companions_too_late == 0
+    herd.drive(at(TRAILER, 20, 0), at(TRAILER, 25, 0), at(TRAILER, 75, 0))
+    assert herd.engines[TRUCK].companions_too_late == 2

@@ -72,7 +72,7 @@ export class AlertFeed {
 
   private makeRow(event: TrackingEvent): HTMLElement {
     const time = new Date(event.observedAtUs / 1000);
-    const notes = [event.assumed ? "assumed" : "", event.standing !== "told" ? event.standing : "", event.cause === "late_data" ? "late data" : "", event.cause === "definition" ? "fence edited" : ""].filter((note) => note !== "");
+    const notes = [event.assumed ? "assumed" : "", event.standing !== "told" ? event.standing : "", event.cause === "late_data" ? "late data" : "", event.cause === "definition" ? (event.kind.startsWith("devices_") ? "proximity edited" : "fence edited") : ""].filter((note) => note !== "");
     return h("li", { class: event.standing, "data-testid": "alert-item", "data-event-id": event.eventId, "data-kind": event.kind, "data-device-id": event.deviceId },
       h("button", { type: "button", class: `event ${event.severity}`, onclick: () => this.visit(event) },
         h("i", { class: "mark", title: event.severity === "none" ? "event" : event.severity }),

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import redis.asyncio as redis
 
 from drover.geofence.v1.fence_pb2 import Circle, Fence, Geometry
-from drover.tracking.v1.definition_pb2 import DefinitionChange, Route, SensorLimit
+from drover.tracking.v1.definition_pb2 import DefinitionChange, Proximity, Route, SensorLimit
 from runtime.partitioned_log import Append
 from runtime.process import Stop
 from services.tracking.change import change_of, core_definition
@@ -21,7 +21,7 @@ from tests.services.tracking.conftest import until
 from tracking_core import definitions as core
 from tracking_core.block import EntryKind
 
-VAN = Device(1, "acme", "van", "")
+VAN, CART = Device(1, "acme", "van", ""), Device(5, "acme", "cart", "")
 
 
 class FakeStore:
@@ -111,6 +111,16 @@ def limit() -> Definition:
     )
 
 
+def proximity() -> Definition:
+    body = Proximity(
+        proximity_id="near", tenant="acme", name="Near", device_id="van", other_device_id="cart", distance_m=50.0,
+        margin_m=0.0, apart_fixes=3, version=2,
+    )  # fmt: skip
+    return Definition(
+        DefinitionKind.PROXIMITY, "acme", "near", 2, deleted=False, device_id="van", body=body.SerializeToString()
+    )
+
+
 def book(store: FakeStore, log: FakeLog, *devices: Device) -> tuple[DefinitionBook, FakeRedis]:
     client = FakeRedis()
     return DefinitionBook(store, Directory(devices), log, client), client  # type: ignore[arg-type]
@@ -175,6 +185,19 @@ async def test_what_belongs_to_a_device_waits_for_it_and_goes_to_its_partition(m
     await running
 
 
+async def test_a_proximity_waits_for_both_devices_and_goes_to_every_partition():
+    store, log = FakeStore(proximity()), FakeLog()
+    made, _ = book(store, log, VAN)
+    await made._publish(await store.unpublished())
+    assert not log.entries
+    made._directory.add([CART])
+    await made._publish(await store.unpublished())
+    assert log.changes() == [(number, "proximity_put") for number in range(3)]
+    put = DefinitionChange.FromString(log.entries[2].payload).proximity_put
+    assert (put.device_number, put.other_device_number, put.version) == (1, 5, 2)
+    assert not store.waiting
+
+
 async def test_a_deletion_reaches_every_partition():
     store, log = FakeStore(), FakeLog()
     made, _ = book(store, log)
@@ -204,10 +227,14 @@ def test_every_change_is_what_the_engine_is_told():
         core.RouteStop("t", 2.0, 4.0, None, 5),
     )
     assert (planned.route.device, planned.route.version, planned.route.expected_speed_mps) == (1, 2, 13.9)
+    assert core_definition(change_of(proximity(), 1, 5)) == core.PutProximity(
+        core.Proximity("acme", "near", 1, "van", 5, "cart", 50.0, margin_m=0.0, apart_fixes=3, name="Near", version=2)
+    )
     for kind, expected in (
         (DefinitionKind.FENCE, core.DeleteFence("acme", "x", 3)),
         (DefinitionKind.LIMIT, core.DeleteLimit("acme", "x", 3)),
         (DefinitionKind.ROUTE, core.DeleteRoute("acme", "x", 3)),
+        (DefinitionKind.PROXIMITY, core.DeleteProximity("acme", "x", 3)),
     ):
         gone = Definition(kind, "acme", "x", 3, deleted=True, device_id="", body=b"")
         assert core_definition(change_of(gone)) == expected

@@ -8,6 +8,7 @@ import pathlib
 import pytest
 
 from drover.geofence.v1.fence_pb2 import Circle, CrossingRule, Fence, Geometry
+from drover.tracking.v1.definition_pb2 import Proximity
 from runtime.partitioned_log import Entry
 from services.tracking.directory import Directory
 from services.tracking.event_sink import Marker
@@ -17,6 +18,7 @@ from services.tracking.restore import restore
 from services.tracking.snapshots import Snapshot, SnapshotFolder
 from tests.services.tracking.build import SECOND, T0, positions, readings
 from tracking_core.block import EntryKind, pack
+from tracking_core.companions import unpack_companions
 from tracking_core.definitions import DeviceIdentity
 from tracking_core.engine import Engine
 from tracking_core.settings import EngineSettings
@@ -30,6 +32,13 @@ YARD = Fence(
 )  # fmt: skip
 FENCE = Definition(DefinitionKind.FENCE, "acme", "yard", 3, deleted=False, device_id="", body=YARD.SerializeToString())
 
+BOTH = Proximity(
+    proximity_id="near", tenant="acme", device_id="van", other_device_id="truck", distance_m=50.0, version=2
+)  # fmt: skip
+NEAR = Definition(
+    DefinitionKind.PROXIMITY, "acme", "near", 2, deleted=False, device_id="van", body=BOTH.SerializeToString()
+)
+
 
 def go_on(folder: pathlib.Path, log_offset: str, trimmed_before: str = "0-0", marker: str = ""):
     return restore(
@@ -40,7 +49,7 @@ def go_on(folder: pathlib.Path, log_offset: str, trimmed_before: str = "0-0", ma
         Marker.parse(marker.encode()),
         Directory([TRUCK, VAN]),
         [TRUCK, VAN],
-        [FENCE],
+        [FENCE, NEAR],
     )
 
 
@@ -93,6 +102,10 @@ def test_without_snapshot_and_with_a_trimmed_log_sql_tells_what_holds(tmp_path: 
     far, near = {"latitude_deg": 48.1, "longitude_deg": 11.0}, {"latitude_deg": 48.0, "longitude_deg": 11.0}
     fixes = positions({"observed_at_us": T0, **far}, {"observed_at_us": T0 + 600 * SECOND, **near})
     entry = Entry(0, f"{T0 // 1000 + 600_000}-0", T0 + 600 * SECOND, EntryKind.READINGS, pack(readings(fixes)))
-    (event,) = partition.fold(entry).events
+    folded = partition.fold(entry)
+    (event,) = folded.events
     assert (event.core.kind.value, event.core.subject_version) == ("geofence_entered", 3)
+    # The truck is watched for a pair that lives where the van is.
+    (told,) = folded.companions
+    assert (told.partition, told.kind, len(unpack_companions(told.payload).device)) == (1, EntryKind.COMPANION, 2)
     assert go_on(tmp_path, at, "17-4").offset == "17-3"
