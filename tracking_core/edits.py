@@ -104,7 +104,7 @@ def is_concerned(
         if names_fence(journal, devices.first_change[row], edits.slot[place], after_us):
             return True
         box = Box(edits.box[place, 0], edits.box[place, 1], edits.box[place, 2], edits.box[place, 3])
-        if came_near(row, timeline, box):
+        if came_near(row, timeline, box, after_us):
             return True
     return False
 
@@ -136,31 +136,35 @@ def names_fence(journal: JournalColumns, first: int, slot: int, after_us: int) -
 
 
 @scalar_kernel
-def came_near(row: int, timeline: Timeline, box: Box) -> bool:
-    """Whether a kept fix that may count, the counted one before them, or the straight way between two of these touches
-    a box. A way over the 180th meridian is near everything.
+def came_near(row: int, timeline: Timeline, box: Box, after_us: int) -> bool:
+    """Whether the last counted fix up to a time, a later one that may count, or the straight way between two of these
+    touches a box. A way over the 180th meridian is near everything.
     """
-    has_last = False
-    last_latitude_deg = last_longitude_deg = 0.0
+    last = NOTHING
+    is_near = False
     for age in range(-1, timeline.ring.length[row]):
         place = place_of(timeline.ring, row, timeline.places, age)
-        kept = timeline.kept[place]
-        if age < 0:
-            if timeline.ring.times_us[place] <= 0:
-                continue
-        elif kept["verdict"] not in (_OK, _JUMP, _CONFLICTING):
-            continue
-        latitude_deg = kept["latitude_deg"]
-        longitude_deg = kept["longitude_deg"]
-        if not has_last:
-            last_latitude_deg, last_longitude_deg = latitude_deg, longitude_deg
-            has_last = True
-        if abs(longitude_deg - last_longitude_deg) > 180.0 or not (
-            max(longitude_deg, last_longitude_deg) < box.west
-            or min(longitude_deg, last_longitude_deg) > box.east
-            or max(latitude_deg, last_latitude_deg) < box.south
-            or min(latitude_deg, last_latitude_deg) > box.north
-        ):
-            return True
-        last_latitude_deg, last_longitude_deg = latitude_deg, longitude_deg
-    return False
+        at_us = timeline.ring.times_us[place]
+        verdict = timeline.kept[place]["verdict"]
+        if at_us <= after_us:
+            if (age < 0 and at_us > 0) or (age >= 0 and verdict == _OK):
+                last = place
+                is_near = touches(timeline, last, last, box)
+        elif age >= 0 and verdict in (_OK, _JUMP, _CONFLICTING):
+            if is_near or touches(timeline, place if last == NOTHING else last, place, box):
+                return True
+            last = place
+    return is_near
+
+
+@scalar_kernel
+def touches(timeline: Timeline, first: int, second: int, box: Box) -> bool:
+    """Whether the box around two places of the timeline touches another."""
+    a, b = timeline.kept[first], timeline.kept[second]
+    a_deg, b_deg = a["longitude_deg"], b["longitude_deg"]
+    if abs(a_deg - b_deg) > 180.0:
+        return True
+    if max(a_deg, b_deg) < box.west or min(a_deg, b_deg) > box.east:
+        return False
+    a_deg, b_deg = a["latitude_deg"], b["latitude_deg"]
+    return bool(max(a_deg, b_deg) >= box.south and min(a_deg, b_deg) <= box.north)

@@ -264,8 +264,6 @@ class NaiveDevice:
     state: NaiveState = dataclasses.field(default_factory=NaiveState)
     base: NaiveState = dataclasses.field(default_factory=NaiveState)
     settled_us: int = -(2**63)
-    visited_then: set[tuple[str, str]] = dataclasses.field(default_factory=set)
-    """Where it was when it was settled last."""
     kept: list[NaiveKept] = dataclasses.field(default_factory=list)
     told: list[tuple[int, CoreEvent]] = dataclasses.field(default_factory=list)
     """What fixes decided, each with the time of the fix."""
@@ -278,15 +276,14 @@ class NaiveDevice:
     def was_near(self, fence: NaiveFence) -> bool:
         """Whether late fixes could change what was told of a fence."""
         key = (fence.definition.tenant, fence.definition.fence_id)
-        if key in self.state.visited():
-            return True
-        if key in (self.visited_then if self.settled_us > self.base.last_us else self.base.visited()):
+        if key in self.state.visited() or key in self.base.visited():
             return True
         counted = [] if self.base.counted is None else [self.base.counted]
         counted += [
             kept.fix
             for kept in self.kept
-            if kept.verdict in (Verdict.OK, Verdict.IMPLAUSIBLE_JUMP, Verdict.CONFLICTING)
+            if kept.at_us > self.base.last_us
+            and kept.verdict in (Verdict.OK, Verdict.IMPLAUSIBLE_JUMP, Verdict.CONFLICTING)
         ]
         west, south, east, north = surroundings(fence.definition)
         return any(
@@ -303,7 +300,6 @@ class NaiveDevice:
     def settle(self) -> None:
         """What was told stays told: late fixes are put only behind what is known now."""
         self.settled_us = self.state.last_us
-        self.visited_then = self.state.visited()
         for event in self.assumed:
             if event.kind == EventKind.SIGNAL_LOST:
                 self.state.lost = True
