@@ -1,24 +1,21 @@
 """What the engine knows of each device, one row a device, and who the devices are.
 
 The row of a device is its number // partitions: numbers are dense, and a partition has every `partitions`-th of them.
-What a fix touches of its device lies together in one record of 256 bytes, four lines of memory that begin where a line
-begins; columns are views of it, so that numba reads them by name as if each stood alone. What only samples and tag
-reads touch stands in columns of their own. Measured with 100,000 devices in random order, where each column alone is a
-wait for memory: see docs/performance.md.
+All of a device lies together in one record of 320 bytes, five lines of memory, of which a fix touches the first four.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 
 from geofence.kernel import scalar_kernel
-from tracking_core.aligned_records import empty_records, more_records
+from tracking_core.aligned_records import RecordColumns, empty_records, more_records
 from tracking_core.columns import F32, F64, I32, I64, NO_TIME, U32
 from tracking_core.definitions import DeviceIdentity
-from tracking_core.growth import longer_columns, next_size
+from tracking_core.growth import next_size
 from tracking_core.journey_records import JOURNEY, TRIP, JourneyColumns
 from tracking_core.memory import Memory, empty_memory, more_memory
 from tracking_core.settings import EngineSettings
@@ -29,7 +26,7 @@ NOTHING: Final = -1
 NEVER: Final = 2**63 - 1
 
 
-class DeviceColumns(NamedTuple):
+class DeviceColumns(RecordColumns):
     """The newest counted fix of each device (`counted_at_us` is NO_TIME without one), a suspect that may replace it,
     and the first node of each chain of things that belong to the device (NOTHING for an empty chain).
     """
@@ -105,9 +102,15 @@ DEVICE: Final = np.dtype(
         ("unused", "u1", 2),
         # and the last (journey_records.py says why the journey begins before it).
         ("journey", JOURNEY),
+        # Samples and tag reads touch this one.
+        ("first_limit", "i4"),
+        ("first_tag", "i4"),
+        ("reader_at_us", "i8"),
+        ("tags_due_us", "i8"),
+        ("unused_too", "u1", 40),
     ]
 )
-"""A device: what a fix touches of it. 256 bytes."""
+"""A device: 320 bytes."""
 _FRESH: Final[dict[str, float]] = {
     "tenant": NO_TENANT,
     "counted_at_us": NO_TIME,
@@ -130,15 +133,12 @@ _FRESH: Final[dict[str, float]] = {
     "edit_seen": -1,
     "first_change": NOTHING,
     "first_withdrawn": NOTHING,
+    "first_limit": NOTHING,
+    "first_tag": NOTHING,
+    "reader_at_us": NO_TIME,
+    "tags_due_us": NEVER,
 }
 """What a fresh record holds; the rest is 0."""
-_APART: Final[dict[str, tuple[str, float]]] = {
-    "first_limit": ("i4", NOTHING),
-    "first_tag": ("i4", NOTHING),
-    "reader_at_us": ("i8", NO_TIME),
-    "tags_due_us": ("i8", NEVER),
-}
-"""The columns that stand alone: dtype and value of a fresh row."""
 _UNUSED: Final = 2
 """So many records stand for those that an engine without repairs has not: none would be of another type to numba."""
 
@@ -175,7 +175,6 @@ class DeviceTable:
         self.rows = 0
         """How many rows may hold anything."""
         self._records = empty_records(DEVICE, 0)
-        self._apart = [np.empty(0, dtype) for dtype, _ in _APART.values()]
         self._places = empty_records(PLACE if settings.repairs_late else MARK, 0)
         self._suspects = empty_records(SUSPECT, 0)
         self.quarantine = empty_memory(0, settings.kept_quarantined)
@@ -187,10 +186,7 @@ class DeviceTable:
         """Names what the records hold."""
         records, places = self._records, self._places
         beside = places if self._settings.repairs_late else empty_records(PLACE, _UNUSED)
-        apart = dict(zip(_APART, self._apart, strict=True))
-        self.columns = DeviceColumns(
-            *(apart[name] if name in apart else records[name] for name in DeviceColumns._fields)
-        )
+        self.columns = DeviceColumns.of(records)
         self.journeys = JourneyColumns(self._settings.follows_journeys, records["journey"], records["trip"])
         self.timeline = Timeline(
             self._settings.repairs_late,
@@ -232,7 +228,6 @@ class DeviceTable:
         self._records = more_records(self._records, size)
         for name, value in _FRESH.items():
             self._records[name][held:] = value
-        self._apart = longer_columns(self._apart, size, [value for _, value in _APART.values()])
         self._places = more_records(self._places, size * (self._settings.kept_fixes + 1))
         self._suspects = more_records(self._suspects, size if self._settings.repairs_late else 0)
         self.quarantine = more_memory(self.quarantine, size, self._settings.kept_quarantined)

@@ -16,7 +16,7 @@ import numpy as np
 
 from geofence.compiled import CompiledFences
 from geofence.containment import find_containing
-from geofence.kernel import scalar_kernel
+from geofence.kernel import inlined_kernel, scalar_kernel
 from geofence.transitions import Fix
 from tracking_core.columns import I32, I64, NO_TIME, PositionColumns
 from tracking_core.corrections import tell_corrections, tell_news
@@ -96,7 +96,7 @@ def no_progress() -> I64:
     return np.zeros(9, np.int64)
 
 
-@scalar_kernel
+@inlined_kernel
 def measured_at(fixes: PositionColumns, i: int) -> MeasuredFix:
     """The fix at `i`."""
     return MeasuredFix(
@@ -134,7 +134,7 @@ def kept_at(timeline: Timeline, place: int) -> MeasuredFix:
     )
 
 
-@scalar_kernel
+@inlined_kernel
 def keep_fix(timeline: Timeline, place: int, fixes: PositionColumns, i: int, verdict: int) -> None:
     """Writes the fix at `i` beside its place."""
     kept = timeline.kept[place]
@@ -152,7 +152,7 @@ def keep_fix(timeline: Timeline, place: int, fixes: PositionColumns, i: int, ver
     kept["verdict"] = verdict
 
 
-@scalar_kernel
+@inlined_kernel
 def keep_derived(timeline: Timeline, place: int, verdict: int, speed_mps: float, heading_deg: float) -> None:
     """Writes the verdict on a kept fix beside it, and speed and heading that were derived where it measured none: NaN
     where it does not count.

@@ -82,7 +82,7 @@ class Neighbour(NamedTuple):
     longitude_deg: float
 
 
-@scalar_kernel
+@inlined_kernel
 def fix_content(fixes: PositionColumns, i: int) -> np.uint64:
     """What the fix at `i` says, as 64 bits."""
     state = mix_number(SEED, fixes.latitude_deg[i])
@@ -94,13 +94,13 @@ def fix_content(fixes: PositionColumns, i: int) -> np.uint64:
     return mix_integer(state, fixes.satellites[i])
 
 
-@scalar_kernel
+@inlined_kernel
 def says_nowhere(fixes: PositionColumns, i: int) -> bool:
     """No satellites, or exactly 0,0: what receivers send when they have no fix."""
     return bool(fixes.satellites[i] == 0 or (fixes.latitude_deg[i] == 0.0 and fixes.longitude_deg[i] == 0.0))
 
 
-@scalar_kernel
+@inlined_kernel
 def is_impossible(fixes: PositionColumns, i: int, highest_speed_mps: float) -> bool:
     """Latitude, longitude, speed or heading outside what exists. NaN speed and heading are unknown, not impossible; a
     NaN coordinate is impossible.
@@ -141,7 +141,7 @@ def is_reachable(
     return distance_m(latitude_deg, longitude_deg, from_latitude_deg, from_longitude_deg) <= allowed_m
 
 
-@scalar_kernel
+@inlined_kernel
 def judge_fix(
     fixes: PositionColumns,
     i: int,
@@ -198,7 +198,7 @@ def counted_fix(row: int, devices: DeviceColumns) -> Neighbour:
     return Neighbour(int(devices.counted_at_us[row]), devices.latitude_deg[row], devices.longitude_deg[row])
 
 
-@scalar_kernel
+@inlined_kernel
 def count_fix(fix: MeasuredFix, row: int, devices: DeviceColumns, rules: QualityRules) -> tuple[int, Neighbour]:
     """The verdict on a fix that is not older than any before it; if it is OK the device moves on to it, and the second
     is the counted fix before. All but speed and heading of the device is changed.

@@ -13,16 +13,16 @@ the newest judged fix: it is an assumption, taken back when the next fix comes, 
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 
 from geofence.kernel import inlined_kernel, scalar_kernel
 from geofence.transitions import Crossing, Presence
+from tracking_core.aligned_records import RecordColumns
 from tracking_core.columns import F64, I8, I32, I64, NO_TIME, U8
 from tracking_core.device_table import NOTHING, DeviceColumns
-from tracking_core.growth import longer_columns, next_size
-from tracking_core.node_pool import EVER_TAKEN, empty_free, give_back, room_left, take_node
+from tracking_core.node_pool import empty_nodes, give_back, take_node, with_room
 from tracking_core.presence_pool import AWAITS_OPENING, PresenceColumns, Visit, find_presence
 
 NO_CROSSING: Final = -1
@@ -32,7 +32,7 @@ JOURNEY_CHANGE: Final = -2
 """In the place of a fence: the change is one of the device's journey."""
 
 
-class JournalColumns(NamedTuple):
+class JournalColumns(RecordColumns):
     """Nodes (node_pool.py). `at_us` is the time of the fix, `version` that of the fence; from `state` on what the
     presence and the visit were before (OUT where there was no node); `kind` is that of event_rows.py or NO_CROSSING,
     and what follows it the event. `since_us` is what an event of time began with, or the end of a passage; `value`
@@ -46,12 +46,13 @@ class JournalColumns(NamedTuple):
     """
 
     free: I64
+    """Of the first two nodes: what node_pool.py says of a pool."""
     following: I32
     at_us: I64
     fence: I32
     version: I64
     state: I8
-    fixes: I32
+    fixes: I64
     pending_since_us: I64
     crossed_at_us: I64
     crossed_latitude_deg: F64
@@ -73,33 +74,42 @@ class JournalColumns(NamedTuple):
     fastest_mps: F64
 
 
-_LAYOUT: Final = (
-    "i4",
-    "i8",
-    "i4",
-    "i8",
-    "i1",
-    "i4",
-    "i8",
-    "i8",
-    "f8",
-    "f8",
-    "i8",
-    "i8",
-    "u1",
-    "i1",
-    "i8",
-    "f8",
-    "f8",
-    "i8",
-    "i4",
-    "i8",
-    "f8",
-    "i1",
-    "i8",
-    "f8",
-    "f8",
+NODE: Final = np.dtype(
+    [
+        ("following", "i4"),
+        ("fence", "i4"),
+        ("at_us", "i8"),
+        ("kind", "i1"),
+        ("state", "i1"),
+        ("marks", "u1"),
+        ("assumed", "i1"),
+        ("revision", "i4"),
+        ("named_at_us", "i8"),
+        ("observed_at_us", "i8"),
+        ("confirmed_at_us", "i8"),
+        ("pending_since_us", "i8"),
+        ("crossed_at_us", "i8"),
+        # The second line of memory.
+        ("version", "i8"),
+        ("fixes", "i8"),
+        ("crossed_latitude_deg", "f8"),
+        ("crossed_longitude_deg", "f8"),
+        ("entered_at_us", "i8"),
+        ("due_us", "i8"),
+        ("latitude_deg", "f8"),
+        ("longitude_deg", "f8"),
+        # The third.
+        ("since_us", "i8"),
+        ("value", "f8"),
+        ("odometer_m", "f8"),
+        ("fastest_mps", "f8"),
+        ("free", "i8"),
+        ("unused", "u1", 24),
+    ]
 )
+"""192 bytes."""
+SAID: Final = tuple(name for name in NODE.names or () if name not in ("following", "fence", "at_us", "free", "unused"))
+"""The fields of a node that say what changed, besides when and where."""
 
 
 @scalar_kernel
@@ -270,12 +280,8 @@ class Journal:
     """The columns, which grow."""
 
     def __init__(self) -> None:
-        self.columns = JournalColumns(empty_free(), *(np.empty(0, dtype) for dtype in _LAYOUT))
+        self.columns = JournalColumns.of(empty_nodes(NODE))
 
     def make_room(self, wanted: int) -> None:
         """At least `wanted` more nodes fit."""
-        if room_left(self.columns.following, self.columns.free) < wanted:
-            held = len(self.columns.following)
-            size = next_size(held, int(self.columns.free[EVER_TAKEN]) + wanted)
-            columns = longer_columns(self.columns[1:], size, [0] * len(_LAYOUT))
-            self.columns = JournalColumns(self.columns.free, *columns)
+        self.columns = with_room(self.columns, wanted)

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from geofence.kernel import scalar_kernel
+from geofence.kernel import inlined_kernel, scalar_kernel
 from geofence.transitions import Crossing, Presence
 from tracking_core.columns import NO_TIME
 from tracking_core.device_table import NEVER, NOTHING, DeviceColumns
@@ -182,7 +182,7 @@ def fall_silent(
     return node
 
 
-@scalar_kernel
+@inlined_kernel
 def keep_journey(timeline: Timeline, place: int, row: int, counts: bool, journeys: JourneyColumns) -> None:  # noqa: FBT001 - kernels know no keywords
     """Writes the journey of a device beside a fix that is kept, if that counts."""
     if journeys.follows:

@@ -1,16 +1,21 @@
 """Nodes of short chains, kept in columns and used again when they are given back.
 
 State that few devices have (a fence they are inside of, a limit they broke) hangs on its owner as a chain of nodes, so
-that it costs nothing where there is none. A pool is any tuple of columns with a column `following`; `free` holds the
-first node given back (NOTHING for none) and how many nodes were ever taken.
+that it costs nothing where there is none. A pool is any columns with a column `following`; `free` holds the first node
+given back (NOTHING for none) and how many nodes were ever taken. In a pool of records `free` is a field that means
+something in the first two alone, so that all of the pool is one array.
 """
 
 from __future__ import annotations
 
+from typing import Any, TypeVar
+
 import numpy as np
 
 from geofence.kernel import scalar_kernel
+from tracking_core.aligned_records import RecordColumns, Records, empty_records, more_records
 from tracking_core.columns import I32, I64
+from tracking_core.growth import next_size
 
 FIRST_FREE = 0
 EVER_TAKEN = 1
@@ -19,6 +24,25 @@ EVER_TAKEN = 1
 def empty_free() -> I64:
     """Nothing given back, nothing taken."""
     return np.array([-1, 0], np.int64)
+
+
+Columns = TypeVar("Columns", bound=RecordColumns)
+
+
+def empty_nodes(dtype: np.dtype[Any]) -> Records:
+    """Records of a pool with room for two, of which nothing was taken yet."""
+    records = empty_records(dtype, 2)
+    records["free"] = empty_free()
+    return records
+
+
+def with_room(pool: Columns, wanted: int) -> Columns:
+    """A pool, or a longer copy, into which at least `wanted` more nodes fit."""
+    free: I64 = pool["free"]
+    taken = int(free[EVER_TAKEN])
+    if len(pool) - taken >= wanted:
+        return pool
+    return pool.of(more_records(pool.view(np.ndarray), next_size(len(pool), taken + wanted)))
 
 
 @scalar_kernel

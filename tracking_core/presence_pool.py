@@ -12,10 +12,10 @@ import numpy as np
 
 from geofence.kernel import scalar_kernel
 from geofence.transitions import IN, PENDING_OUT, Presence
+from tracking_core.aligned_records import RecordColumns
 from tracking_core.columns import F64, I32, I64, NO_TIME
 from tracking_core.device_table import NEVER, NOTHING, DeviceColumns
-from tracking_core.growth import longer_columns, next_size
-from tracking_core.node_pool import EVER_TAKEN, empty_free, give_back, room_left, take_node
+from tracking_core.node_pool import empty_nodes, give_back, take_node, with_room
 
 IS_SPEEDING: Final = 1
 HAS_DWELT: Final = 2
@@ -42,12 +42,13 @@ class Visit(NamedTuple):
 NO_VISIT: Final = Visit(NO_TIME, NEVER, 0)
 
 
-class PresenceColumns(NamedTuple):
+class PresenceColumns(RecordColumns):
     """Nodes (node_pool.py); the fields are those of `geofence.transitions.Presence` and of `Visit`, `fence` is the
     slot.
     """
 
     free: I64
+    """Of the first two nodes: what node_pool.py says of a pool."""
     following: I32
     fence: I32
     state: I64
@@ -61,7 +62,27 @@ class PresenceColumns(NamedTuple):
     marks: I64
 
 
-_LAYOUT: Final = ("i4", "i4", "i8", "i8", "i8", "i8", "f8", "f8", "i8", "i8", "i8")
+NODE: Final = np.dtype(
+    [
+        ("following", "i4"),
+        ("fence", "i4"),
+        ("state", "i8"),
+        ("fixes", "i8"),
+        ("crossed_at_us", "i8"),
+        ("pending_since_us", "i8"),
+        ("entered_at_us", "i8"),
+        ("due_us", "i8"),
+        ("marks", "i8"),
+        # The second line of memory.
+        ("crossed_latitude_deg", "f8"),
+        ("crossed_longitude_deg", "f8"),
+        ("free", "i8"),
+        ("unused", "u1", 40),
+    ]
+)
+"""128 bytes."""
+SAID: Final = tuple(name for name in NODE.names or () if name not in ("following", "fence", "free", "unused"))
+"""The fields of a node that say what a device is at its fence."""
 
 
 @scalar_kernel
@@ -175,12 +196,8 @@ class PresencePool:
     """The columns, which grow."""
 
     def __init__(self) -> None:
-        self.columns = PresenceColumns(empty_free(), *(np.empty(0, dtype) for dtype in _LAYOUT))
+        self.columns = PresenceColumns.of(empty_nodes(NODE))
 
     def make_room(self, wanted: int) -> None:
         """At least `wanted` more nodes fit."""
-        if room_left(self.columns.following, self.columns.free) < wanted:
-            held = len(self.columns.following)
-            size = next_size(held, int(self.columns.free[EVER_TAKEN]) + wanted)
-            columns = longer_columns(self.columns[1:], size, [0] * len(_LAYOUT))
-            self.columns = PresenceColumns(self.columns.free, *columns)
+        self.columns = with_room(self.columns, wanted)

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from geofence.definition import FenceDefinition
 from geofence.wire import to_proto
+from tracking_core import journal, presence_pool
 from tracking_core.columns import I32, I64
 from tracking_core.definitions import SensorLimit
 from tracking_core.device_table import DeviceTable
@@ -97,7 +98,7 @@ def _packed_presences(state: EngineState, fences: Sequence[FenceDefinition]) -> 
     rows, nodes = _chained(state.devices.columns.first_presence, columns.following)
     fence = index_of[columns.fence[nodes]]
     order = np.lexsort((fence, rows))
-    packed = [rows[order], fence[order], *(column[nodes[order]] for column in columns[3:])]
+    packed = [rows[order], fence[order], *(getattr(columns, name)[nodes[order]] for name in presence_pool.SAID)]
     return [pack_column(column) for column in packed]
 
 
@@ -120,7 +121,7 @@ def _packed_withdrawn(state: EngineState, fences: Sequence[FenceDefinition]) -> 
 
 
 def _packed_changes(columns: JournalColumns, rows: I64, fence: I64, nodes: I64) -> list[PackedColumn]:
-    packed = [rows, columns.at_us[nodes], fence, *(column[nodes] for column in columns[4:])]
+    packed = [rows, columns.at_us[nodes], fence, *(getattr(columns, name)[nodes] for name in journal.SAID)]
     return [pack_column(column) for column in packed]
 
 

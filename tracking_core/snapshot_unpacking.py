@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
 from drover.geofence.v1 import fence_pb2
 from geofence.wire import from_proto
+from tracking_core import presence_pool
 from tracking_core.columns import I32
 from tracking_core.definitions import DeviceIdentity, Route, RouteStop
 from tracking_core.engine_state import EngineState
+from tracking_core.journal import SAID
 from tracking_core.journey_records import JOURNEY, TRIP
 from tracking_core.node_pool import EVER_TAKEN, hang_chains
 from tracking_core.pair import Pair
@@ -84,9 +83,8 @@ def _fill_fences(state: EngineState, packed: PackedState) -> None:
     columns = state.presences.columns
     hang_chains(rows.copy(), state.devices.columns.first_presence, columns.following, columns.free)
     columns.fence[: len(rows)] = slots[fence]
-    arrays: tuple[npt.NDArray[Any], ...] = columns[3:]
-    for column, values in zip(arrays, fields, strict=True):
-        column[: len(rows)] = values
+    for name, values in zip(presence_pool.SAID, fields, strict=True):
+        getattr(columns, name)[: len(rows)] = values
     _fill_journal(state, slots, packed)
 
 
@@ -104,9 +102,8 @@ def _fill_journal(state: EngineState, slots: I32, packed: PackedState) -> None:
         crossed = fence >= 0
         known[crossed] = slots[fence[crossed]]
         columns.fence[nodes] = known
-        arrays: tuple[npt.NDArray[Any], ...] = columns[4:]
-        for column, values in zip(arrays, fields, strict=True):
-            column[nodes] = values
+        for name, values in zip(SAID, fields, strict=True):
+            getattr(columns, name)[nodes] = values
 
 
 def _fill_sensors(state: EngineState, packed: PackedState, settings: EngineSettings) -> None:

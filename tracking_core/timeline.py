@@ -115,7 +115,7 @@ def copy_place(timeline: Timeline, source: int, target: int) -> None:
         timeline.journeys[target] = timeline.journeys[source]
 
 
-@scalar_kernel
+@inlined_kernel
 def let_go_of_oldest(timeline: Timeline, row: int) -> None:
     """Moves the base of a device over the oldest fix of its ring, which is forgotten. The ring must not be empty."""
     ring = timeline.ring
@@ -139,7 +139,7 @@ def let_go_of_oldest(timeline: Timeline, row: int) -> None:
     ring.length[row] -= 1
 
 
-@scalar_kernel
+@inlined_kernel
 def insert_fix(timeline: Timeline, row: int, at_us: int, content: np.uint64) -> int:
     """Makes a place for a fix in the order of time and content, of a full ring by letting go of the oldest; returns
     its age. What stands beside the place is what was there before.
