@@ -87,19 +87,31 @@ def find_containing(
     Returns how many, or minus the room needed if `out_slots` (int32) is too short; then its content means nothing.
     For many points `find_containing_batch` (geofence/lookup_batch.py) is two to three times as fast.
     """
+    found, _ = find_around(fences, tenant, longitude_deg, latitude_deg, out_slots)
+    return found
+
+
+@inlined_kernel
+def find_around(
+    fences: CompiledFences, tenant: int, longitude_deg: float, latitude_deg: float, out_slots: I32
+) -> tuple[int, int]:
+    """As `find_containing`; the second says how far the finest column and row of the point are shifted for the smallest
+    cell that the index has around it, if no fence of the tenant may hold anything there, else -1.
+    """
     if tenant < 0 or tenant >= len(fences.tenant_root):
-        return 0
+        return 0, -1
     if not (abs(longitude_deg) <= 180.0 and abs(latitude_deg) <= 90.0):
-        return 0
+        return 0, -1
     root = fences.tenant_root[tenant, 0]
     if root < 0:
-        return 0
+        return 0, -1
     root_shift = BITS - 2 * fences.tenant_root[tenant, 1]
     column = finest_column(longitude_deg)
     row = finest_row(latitude_deg)
     if column >> root_shift != fences.tenant_root[tenant, 2] or row >> root_shift != fences.tenant_root[tenant, 3]:
-        return 0
+        return 0, -1
     found = 0
+    clear = True
     # Circles and corridors wait for a second walk: with them in this loop the compiler moves their sines and cosines in
     # front of it, and every look-up pays 30 ns for them.
     measured = False
@@ -111,6 +123,7 @@ def find_containing(
         slot = fences.cell[place, SLOT]
         ref = fences.cell[place, REF]
         at = fences.cell[place, NEXT]
+        clear = clear and slot < 0
         while slot >= 0:
             inside = ref == WHOLLY_INSIDE
             if ref == MEASURE_CIRCLE or (ref >= 0 and fences.border_list[ref] & 7 == SEGMENTS):
@@ -129,7 +142,7 @@ def find_containing(
         node = fences.cell[place, CHILD]
     if measured:
         found = _find_measured(fences, root, root_shift, longitude_deg, latitude_deg, out_slots, found)
-    return found if found <= len(out_slots) else -found
+    return found if found <= len(out_slots) else -found, shift if clear else -1
 
 
 @scalar_kernel

@@ -13,7 +13,7 @@ import numpy as np
 
 from geofence.kernel import scalar_kernel
 from tracking_core.aligned_records import RecordColumns, empty_records, more_records
-from tracking_core.columns import F32, F64, I32, I64, NO_TIME, U32
+from tracking_core.columns import F32, F64, I8, I32, I64, NO_TIME, U32
 from tracking_core.definitions import DeviceIdentity
 from tracking_core.growth import next_size
 from tracking_core.journey_records import JOURNEY, TRIP, JourneyColumns
@@ -61,8 +61,16 @@ class DeviceColumns(RecordColumns):
     """The newest judged fix when a fence of the tenant was last edited, or NO_TIME: no late fix is put before it."""
     edit_seen: I32
     """Which edit that was; not part of the state."""
+    newest_change_us: I64
+    """The time of the first node of `first_change`; NO_TIME without one. Most fixes need not look at the node then."""
     first_change: I32
     first_withdrawn: I32
+    clear_column: I32
+    clear_row: I32
+    clear_shift: I8
+    """How far finest columns and rows are shifted for the cell of the fences' index in which the device was found last,
+    if no fence of its tenant may hold anything there; -1: not known. Not part of the state.
+    """
     live_step: U32
     """In which step the device was last put into the live columns; not part of the state."""
 
@@ -88,10 +96,10 @@ DEVICE: Final = np.dtype(
         ("lag_us", "i8"),
         ("lost_at_us", "i8"),
         ("due_us", "i8"),
-        ("settled_us", "i8"),
+        ("newest_change_us", "i8"),
         ("edit_seen", "i4"),
-        ("first_change", "i4"),
-        ("first_withdrawn", "i4"),
+        ("clear_column", "i4"),
+        ("clear_row", "i4"),
         ("live_step", "u4"),
         # the trip's state in this one,
         ("trip", TRIP),
@@ -99,15 +107,19 @@ DEVICE: Final = np.dtype(
         ("suspect_latitude_deg", "f8"),
         ("suspect_longitude_deg", "f8"),
         ("base_suspects", "u1"),
-        ("unused", "u1", 2),
+        ("clear_shift", "i1"),
+        ("unused", "u1"),
         # and the last (journey_records.py says why the journey begins before it).
         ("journey", JOURNEY),
-        # Samples and tag reads touch this one.
+        # Changes, edits, samples and tag reads touch this one.
+        ("settled_us", "i8"),
+        ("first_change", "i4"),
+        ("first_withdrawn", "i4"),
         ("first_limit", "i4"),
         ("first_tag", "i4"),
         ("reader_at_us", "i8"),
         ("tags_due_us", "i8"),
-        ("unused_too", "u1", 40),
+        ("unused_too", "u1", 24),
     ]
 )
 """A device: 320 bytes."""
@@ -130,7 +142,9 @@ _FRESH: Final[dict[str, float]] = {
     "lost_at_us": NO_TIME,
     "settled_us": NO_TIME,
     "newest_us": NO_TIME,
+    "newest_change_us": NO_TIME,
     "edit_seen": -1,
+    "clear_shift": -1,
     "first_change": NOTHING,
     "first_withdrawn": NOTHING,
     "first_limit": NOTHING,

@@ -86,6 +86,7 @@ def settle_edits(
             devices.settled_us[row] = last_judged_us(devices, row)
             forget_changes(journal, row, NEVER, devices)
         devices.edit_seen[row] = edit
+        devices.clear_shift[row] = -1
 
 
 @scalar_kernel

@@ -15,7 +15,6 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from geofence.compiled import CompiledFences
-from geofence.containment import find_containing
 from geofence.kernel import inlined_kernel, scalar_kernel
 from geofence.transitions import Fix
 from tracking_core.columns import I32, I64, NO_TIME, PositionColumns
@@ -33,8 +32,8 @@ from tracking_core.fix_quality import (
     last_judged_us,
 )
 from tracking_core.folded_fixes import FoldedFixes, VerdictChanges
-from tracking_core.geofencing import MOST_CHANGES, count_presences, cross_fences
-from tracking_core.journal import NO_CROSSING, JournalColumns, forget_changes, forget_withdrawn, newest_change_us
+from tracking_core.geofencing import MOST_CHANGES, count_presences, cross_fences, find_fences
+from tracking_core.journal import NO_CROSSING, JournalColumns, forget_changes, forget_withdrawn
 from tracking_core.journey_folding import MOST_CHANGES as JOURNEY_CHANGES
 from tracking_core.journey_folding import follow_journey, journey_dated_from_us, keep_journey
 from tracking_core.journey_records import JourneyColumns
@@ -361,7 +360,7 @@ def fold_fixes(
                 continue
             progress[_FROM_US] = min(at_us, last_judged_us(devices, row) + 1)
             progress[_LATE_FIX] = not in_order
-            progress[_RECONSIDERED] = newest_change_us(journal, row, devices) >= progress[_FROM_US] or not in_order
+            progress[_RECONSIDERED] = devices.newest_change_us[row] >= progress[_FROM_US] or not in_order
             progress[_PHASE] = _REWIND if progress[_RECONSIDERED] else _FOLD
             progress[_AGE] = age
             progress[_NEW_AGE] = age
@@ -398,7 +397,7 @@ def fold_fixes(
                     fix = kept_at(timeline, place)
                 held = 0
                 if tenant >= 0:
-                    held = find_containing(fences, tenant, fix.longitude_deg, fix.latitude_deg, holding)
+                    held = find_fences(row, tenant, fix, devices, fences, holding)
                 last = counted_fix(row, devices)
                 passed = find_passages(tenant, last, fix, fences, rules.passages, walk, passing)
                 known = count_presences(presences, row, devices)
@@ -463,20 +462,19 @@ def fold_fixes(
                 expect_timers(row, devices, journeys, rules.timers, first_due_us)
             progress[_PHASE] = _TELL
 
-        news = count_events(journal, devices.first_change[row], from_us)
-        told = count_events(journal, progress[_TAKEN_BACK], NO_TIME)
-        if len(events.kind) - events.filled[0] < news + told:
-            return int(i)
-        changed = reconsidered or newest_change_us(journal, row, devices) >= from_us
-        until_us = repairable_after_us(row, devices, timeline) if changed else NO_TIME
-        if repairs and changed:
-            # Before anything is told: names are given with regard to what is remembered.
-            forget_changes(journal, row, until_us, devices)
-        if reconsidered:
-            tell_corrections(journal, row, i, from_us, progress[_TAKEN_BACK], late, devices, events)
-        elif news > 0:
-            tell_news(journal, row, i, from_us, False, devices, events)
-        if changed:
+        if reconsidered or devices.newest_change_us[row] >= from_us:
+            news = count_events(journal, devices.first_change[row], from_us)
+            told = count_events(journal, progress[_TAKEN_BACK], NO_TIME)
+            if len(events.kind) - events.filled[0] < news + told:
+                return int(i)
+            until_us = repairable_after_us(row, devices, timeline)
+            if repairs:
+                # Before anything is told: names are given with regard to what is remembered.
+                forget_changes(journal, row, until_us, devices)
+            if reconsidered:
+                tell_corrections(journal, row, i, from_us, progress[_TAKEN_BACK], late, devices, events)
+            elif news > 0:
+                tell_news(journal, row, i, from_us, False, devices, events)
             forget_changes(journal, row, until_us, devices)
             forget_old_withdrawn(journal, row, timeline, journeys, presences, devices)
         progress[_PHASE] = _JUDGE

@@ -7,9 +7,10 @@ device is out and stays out. So a fix costs one look into the index, whatever th
 from __future__ import annotations
 
 from geofence.compiled import CORRIDOR_WATCHED, DWELL, SPEED, WINDOWED, CompiledFences
-from geofence.containment import contains_one
+from geofence.containment import contains_one, find_around
 from geofence.distance import signed_distance_m
-from geofence.kernel import scalar_kernel
+from geofence.grid import finest_column, finest_row
+from geofence.kernel import inlined_kernel, scalar_kernel
 from geofence.transitions import ENTERED as BECAME_IN
 from geofence.transitions import EXITED as BECAME_OUT
 from geofence.transitions import (
@@ -38,7 +39,7 @@ from tracking_core.event_rows import (
     SPEEDING,
     EventRows,
 )
-from tracking_core.fix_quality import Neighbour
+from tracking_core.fix_quality import MeasuredFix, Neighbour
 from tracking_core.journal import JournalColumns, note_change, note_event
 from tracking_core.node_pool import room_left
 from tracking_core.presence_pool import (
@@ -91,6 +92,25 @@ def is_among(fence: int, holding: I32, held: int) -> bool:
         if holding[k] == fence:
             return True
     return False
+
+
+@inlined_kernel
+def find_fences(
+    row: int, tenant: int, fix: MeasuredFix, devices: DeviceColumns, fences: CompiledFences, holding: I32
+) -> int:
+    """`find_containing` for a fix of a device. Most devices are where no fence is near, and are there at the next fix
+    too: then the cell is remembered, and the index, whose lines are in no cache, not looked at.
+    """
+    column, line = finest_column(fix.longitude_deg), finest_row(fix.latitude_deg)
+    known = int(devices.clear_shift[row])
+    if known >= 0 and column >> known == devices.clear_column[row] and line >> known == devices.clear_row[row]:
+        return 0
+    held, shift = find_around(fences, tenant, fix.longitude_deg, fix.latitude_deg, holding)
+    devices.clear_shift[row] = shift
+    if shift >= 0:
+        devices.clear_column[row] = column >> shift
+        devices.clear_row[row] = line >> shift
+    return held
 
 
 @scalar_kernel

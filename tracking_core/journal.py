@@ -17,7 +17,7 @@ from typing import Final
 
 import numpy as np
 
-from geofence.kernel import inlined_kernel, scalar_kernel
+from geofence.kernel import scalar_kernel
 from geofence.transitions import Crossing, Presence
 from tracking_core.aligned_records import RecordColumns
 from tracking_core.columns import F64, I8, I32, I64, NO_TIME, U8
@@ -135,6 +135,7 @@ def note_change(
     node = take_node(journal.following, journal.free)
     journal.following[node] = devices.first_change[row]
     devices.first_change[row] = node
+    devices.newest_change_us[row] = at_us
     journal.at_us[node] = at_us
     journal.fence[node] = fence
     journal.version[node] = version
@@ -169,13 +170,6 @@ def note_event(journal: JournalColumns, node: int, kind: int, crossing: Crossing
     journal.latitude_deg[node] = crossing.latitude_deg
     journal.longitude_deg[node] = crossing.longitude_deg
     journal.named_at_us[node] = NO_TIME
-
-
-@inlined_kernel
-def newest_change_us(journal: JournalColumns, row: int, devices: DeviceColumns) -> int:
-    """The time of the newest change of a device; NO_TIME if none is remembered."""
-    node = devices.first_change[row]
-    return NO_TIME if node == NOTHING else int(journal.at_us[node])
 
 
 @scalar_kernel
@@ -235,6 +229,7 @@ def forget_changes(journal: JournalColumns, row: int, until_us: int, devices: De
         node = journal.following[node]
     if before == NOTHING:
         devices.first_change[row] = NOTHING
+        devices.newest_change_us[row] = NO_TIME
     else:
         journal.following[before] = NOTHING
     while node != NOTHING:

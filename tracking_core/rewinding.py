@@ -146,6 +146,7 @@ def take_back_changes(
         taken_back = node
         node = following
     devices.first_change[row] = node
+    devices.newest_change_us[row] = NO_TIME if node == NOTHING else journal.at_us[node]
     if count > 0:
         reckon_due(presences, row, devices)
     return taken_back

@@ -20,7 +20,7 @@ from tracking_core.snapshot_packing import packed_state
 from tracking_core.snapshot_unpacking import unpacked_state
 
 _MAGIC: Final = b"DRSN"
-_VERSION: Final = 6
+_VERSION: Final = 7
 _HEADER: Final = struct.Struct("<4sIQI4x")
 
 

@@ -9,6 +9,7 @@ from geofence.wire import from_proto
 from tracking_core import presence_pool
 from tracking_core.columns import I32
 from tracking_core.definitions import DeviceIdentity, Route, RouteStop
+from tracking_core.device_table import NOTHING
 from tracking_core.engine_state import EngineState
 from tracking_core.journal import SAID
 from tracking_core.journey_records import JOURNEY, TRIP
@@ -104,6 +105,8 @@ def _fill_journal(state: EngineState, slots: I32, packed: PackedState) -> None:
         columns.fence[nodes] = known
         for name, values in zip(SAID, fields, strict=True):
             getattr(columns, name)[nodes] = values
+    changed = np.flatnonzero(devices.first_change != NOTHING)
+    devices.newest_change_us[changed] = journal.columns.at_us[devices.first_change[changed]]
 
 
 def _fill_sensors(state: EngineState, packed: PackedState, settings: EngineSettings) -> None:
