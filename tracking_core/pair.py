@@ -6,7 +6,7 @@ folded again, with all after them: in the usual order of arrival one to three. W
 noted with what was there before; so it can be taken back.
 
 Each track keeps the newest `kept_places` fixes. The second oldest of a full one settles: what is at or before
-`settled_us` changes nothing any more. (The oldest says how fast the device came there.)
+`settled_us` is folded no more. (The oldest says how fast the device came there.)
 """
 
 from __future__ import annotations
@@ -67,8 +67,9 @@ class Pair:
                 late = late or fix.observed_at_us <= newest_us
         if not after_us:
             return []
-        taken_back = self._rewind(min(after_us))
-        news = self._fold(min(after_us))
+        again_after_us = max(min(after_us), self.settled_us)
+        taken_back = self._rewind(again_after_us)
+        news = self._fold(again_after_us)
         events = self._told(self.memory.tell(taken_back, news, Cause.LATE_DATA if late else Cause.MOVEMENT))
         self._let_go()
         return events
@@ -100,21 +101,15 @@ class Pair:
 
     def _put(self, track: CompanionTrack, fix: CompanionFix) -> int | None:
         """Puts a fix into its track; returns the time after which moments are to be folded again, None if nothing
-        changed.
+        changed. One from before that is settled still says where the device was at the moments after.
         """
         at_us, latitude_deg, longitude_deg = fix.observed_at_us, fix.latitude_deg, fix.longitude_deg
         if fix.standing == BEGINS and not len(track):
             # Nothing was known before: no stance to take back.
-            track.put(at_us, latitude_deg, longitude_deg)
-            self.settled_us = max(self.settled_us, at_us)
-            return self.settled_us - 1
-        if at_us <= self.settled_us:
-            return None
+            self.settled_us = max(self.settled_us, at_us - 1)
         before_us = track.before_us(at_us)
         edit = track.remove if fix.standing == GONE else track.put
-        if not edit(at_us, latitude_deg, longitude_deg):
-            return None
-        return max(before_us, self.settled_us)
+        return before_us if edit(at_us, latitude_deg, longitude_deg) else None
 
     def _rewind(self, after_us: int) -> list[PairEvent]:
         """Brings the stance back to what it was after a moment; returns the events that came later."""

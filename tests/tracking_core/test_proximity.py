@@ -117,6 +117,16 @@ def test_what_was_before_the_definition_is_not_gone_into():
     assert herd.events == []
 
 
+def test_a_beginning_that_turns_out_to_be_a_jump_begins_nothing():
+    # 300 km off, counted as nothing else was known; with an earlier fix it is a jump.
+    herd = Herd().drive(at(TRUCK, 100, 300_000), at(TRAILER, 100, 0)).put(PAIR).drive(at(TRUCK, 50, 0))
+    for second in (110, 120, 130):
+        herd.drive(at(TRUCK, second, 0), at(TRAILER, second, 0))
+    assert herd.events == []
+    (pair,) = herd.engines[TRUCK]._state.pairs
+    assert pair.stance.near
+
+
 def test_an_edit_states_with_cause_definition_and_a_deletion_parts():
     herd = Herd().put(PAIR).drive(at(TRAILER, 0, 0), at(TRUCK, 0, 500), at(TRAILER, 10, 0), at(TRUCK, 10, 500))
     herd.put(dataclasses.replace(PAIR, distance_m=1000.0, version=2))

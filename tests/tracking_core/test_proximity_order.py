@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.tracking_core.naive_pairs import NaiveEvent, alike, meetings
 from tests.tracking_core.pairs import PAIR, QUIET, TRAILER, TRUCK, Herd, at
 from tests.tracking_core.readings import Position
-from tracking_core.definitions import Proximity
+from tracking_core.definitions import Proximity, PutProximity
 from tracking_core.events import EventKind, Meeting, Parting
 
 MANY = settings(max_examples=120, deadline=None)
@@ -27,7 +27,7 @@ def walks(draw: st.DrawFn, longest: int = 14) -> list[Position]:
     for device in (TRUCK, TRAILER):
         second = draw(st.integers(0, 20))
         for place_m in draw(st.lists(east_m, max_size=longest)):
-            second += draw(st.sampled_from([1, 5, 10, 10, 13, 30, 70, 200]))
+            second += draw(st.sampled_from([0, 1, 5, 10, 10, 13, 30, 70, 200]))
             far_m = draw(st.sampled_from([0.0] * 15 + [300_000.0]))
             fixes.append(at(device, second, place_m + far_m, 7.0 * device))
     return sorted(fixes, key=lambda fix: (fix.observed_at_us, fix.device))
@@ -91,6 +91,23 @@ def test_the_order_of_arrival_does_not_matter(fixes, rule, rng: random.Random):
     shuffled.hear()
     assert counted(shuffled) == counted(ordered)
     assert shuffled.standing == ordered.standing
+
+
+@MANY
+@given(walks(), st.integers(0, 20), rules(), st.randoms(use_true_random=False))
+def test_nor_does_it_after_a_definition_among_them(fixes, known, rule, rng: random.Random):
+    before, after = fixes[:known], fixes[known:]
+    ordered = Herd().drive(*before).put(rule).drive(*after)
+    shuffled = Herd().drive(*before).define(PutProximity(rule))
+    rng.shuffle(after)
+    for fix in after:
+        shuffled.send([fix])
+        if rng.random() < 0.3:
+            shuffled.hear(rng.randint(1, 3))
+    shuffled.hear()
+    assert shuffled.standing == ordered.standing
+    if before:
+        assert all(event.confirmed_at_us >= before[-1].observed_at_us for event in ordered.standing)
 
 
 @MANY
