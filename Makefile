@@ -81,7 +81,7 @@ chaos: setup servers  ## 100 seeded schedules of faults; SEEDS=10 for fewer, abo
 	@$(BIN)/python -m tests.chaos --seeds $(or $(SEEDS),100)
 
 bench: setup servers  ## every benchmark, quick, as JSON lines
-	@for name in containment engine_step mqtt_ingest grpc_ingest latency end_to_end history fanout formats; do \
+	@for name in containment engine_step mqtt_ingest grpc_ingest latency end_to_end history fanout formats startup; do \
 		$(BIN)/python -m benchmarks.$$name --quick --json; done
 
 lock: .setup/python  ## lock the dependencies anew, by version and hash

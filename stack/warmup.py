@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import pathlib
 import sys
 import time
@@ -42,7 +43,8 @@ def _sources() -> str:
 
 def _mark() -> pathlib.Path:
     """Beside numba's own cache."""
-    return ROOT / "stack" / "__pycache__" / f"kernels-{_sources()}.compiled"
+    given = os.environ.get("NUMBA_CACHE_DIR")
+    return (pathlib.Path(given) if given else ROOT / "stack" / "__pycache__") / f"kernels-{_sources()}.compiled"
 
 
 async def _compile(name: str, code: str) -> None:
