@@ -145,6 +145,25 @@ def find_around(
     return found if found <= len(out_slots) else -found, shift if clear else -1
 
 
+@inlined_kernel
+def touch_cells(fences: CompiledFences, tenant: int, longitude_deg: float, latitude_deg: float) -> int:
+    """Reads what `find_containing` will read of the index first, and returns a number that means nothing."""
+    nothing = 0
+    if 0 <= tenant < len(fences.tenant_root) and abs(longitude_deg) <= 180.0 and abs(latitude_deg) <= 90.0:
+        node = fences.tenant_root[tenant, 0]
+        shift = BITS - 2 * fences.tenant_root[tenant, 1]
+        column = finest_column(longitude_deg)
+        row = finest_row(latitude_deg)
+        if column >> shift != fences.tenant_root[tenant, 2] or row >> shift != fences.tenant_root[tenant, 3]:
+            node = -1
+        while node >= 0:
+            shift -= 2
+            place = place_in_node(node, column, row, shift)
+            nothing += fences.cell[place, SLOT]
+            node = fences.cell[place, CHILD]
+    return nothing
+
+
 @scalar_kernel
 def contains_one(fences: CompiledFences, slot: int, longitude_deg: float, latitude_deg: float) -> bool:
     """Whether the fence in a slot holds a point; false for an empty slot."""

@@ -36,8 +36,8 @@ class RecordColumns(np.ndarray[Any, np.dtype[np.void]]):
     """Records whose fields are attributes: `columns.latitude_deg` is the column.
 
     numba reads the fields of an array of records so by itself, and to it this is such an array: one argument of a call.
-    A tuple of thirty columns would be two hundred words, copied at every call of a kernel by another; that was most of
-    what a fold cost (docs/performance.md). The views are for Python, and for kernels that are not compiled.
+    A tuple of thirty columns would be two hundred words, copied at every call of a kernel by another: that was nearly
+    half of what a fold cost. The views are for Python, and for kernels that are not compiled.
     """
 
     @classmethod

@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from geofence.compiled import CompiledFences
+from geofence.containment import touch_cells
 from geofence.kernel import inlined_kernel, scalar_kernel
 from geofence.transitions import Fix
 from tracking_core.columns import I32, I64, NO_TIME, PositionColumns
@@ -32,7 +33,7 @@ from tracking_core.fix_quality import (
     last_judged_us,
 )
 from tracking_core.folded_fixes import FoldedFixes, VerdictChanges
-from tracking_core.geofencing import MOST_CHANGES, count_presences, cross_fences, find_fences
+from tracking_core.geofencing import MOST_CHANGES, count_presences, cross_fences, find_fences, is_in_clear_cell
 from tracking_core.journal import NO_CROSSING, JournalColumns, forget_changes, forget_withdrawn
 from tracking_core.journey_folding import MOST_CHANGES as JOURNEY_CHANGES
 from tracking_core.journey_folding import follow_journey, journey_dated_from_us, keep_journey
@@ -255,7 +256,14 @@ def count_events(journal: JournalColumns, first: int, from_us: int) -> int:
 
 @scalar_kernel
 def touch(
-    rows: I64, start: int, end: int, devices: DeviceColumns, timeline: Timeline, journeys: JourneyColumns
+    fixes: PositionColumns,
+    rows: I64,
+    start: int,
+    end: int,
+    devices: DeviceColumns,
+    timeline: Timeline,
+    journeys: JourneyColumns,
+    fences: CompiledFences,
 ) -> float:
     """Reads of every line of memory that the fold of these fixes will need, and returns a number that means nothing.
 
@@ -276,6 +284,11 @@ def touch(
             nothing += float(timeline.journeys[place]["since_us"])
             if length + 1 == timeline.places:
                 nothing += float(timeline.kept[place_of(timeline.ring, row, timeline.places, 0)]["verdict"])
+        longitude_deg, latitude_deg = fixes.longitude_deg[i], fixes.latitude_deg[i]
+        # NaN is in no cell, and must not be made a column.
+        on_globe = abs(longitude_deg) <= 180.0 and abs(latitude_deg) <= 90.0
+        if on_globe and not is_in_clear_cell(row, longitude_deg, latitude_deg, devices):
+            nothing += float(touch_cells(fences, devices.tenant[row], longitude_deg, latitude_deg))
     return nothing
 
 
@@ -326,7 +339,7 @@ def fold_fixes(
         i = progress[_READING]
         if i >= touched:
             touched = min(i + _AHEAD, len(rows))
-            if math.isinf(touch(rows, i, touched, devices, timeline, journeys)):
+            if math.isinf(touch(fixes, rows, i, touched, devices, timeline, journeys, fences)):
                 progress[_TOUCHED] = touched
         row = rows[i]
         at_us = fixes.observed_at_us[i]

@@ -95,21 +95,30 @@ def is_among(fence: int, holding: I32, held: int) -> bool:
 
 
 @inlined_kernel
+def is_in_clear_cell(row: int, longitude_deg: float, latitude_deg: float, devices: DeviceColumns) -> bool:
+    """Whether a point, which is on the globe, is in the cell that is remembered of a device: then no fence holds it."""
+    shift = int(devices.clear_shift[row])
+    return bool(
+        shift >= 0
+        and finest_column(longitude_deg) >> shift == devices.clear_column[row]
+        and finest_row(latitude_deg) >> shift == devices.clear_row[row]
+    )
+
+
+@inlined_kernel
 def find_fences(
     row: int, tenant: int, fix: MeasuredFix, devices: DeviceColumns, fences: CompiledFences, holding: I32
 ) -> int:
     """`find_containing` for a fix of a device. Most devices are where no fence is near, and are there at the next fix
     too: then the cell is remembered, and the index, whose lines are in no cache, not looked at.
     """
-    column, line = finest_column(fix.longitude_deg), finest_row(fix.latitude_deg)
-    known = int(devices.clear_shift[row])
-    if known >= 0 and column >> known == devices.clear_column[row] and line >> known == devices.clear_row[row]:
+    if is_in_clear_cell(row, fix.longitude_deg, fix.latitude_deg, devices):
         return 0
     held, shift = find_around(fences, tenant, fix.longitude_deg, fix.latitude_deg, holding)
     devices.clear_shift[row] = shift
     if shift >= 0:
-        devices.clear_column[row] = column >> shift
-        devices.clear_row[row] = line >> shift
+        devices.clear_column[row] = finest_column(fix.longitude_deg) >> shift
+        devices.clear_row[row] = finest_row(fix.latitude_deg) >> shift
     return held
 
 

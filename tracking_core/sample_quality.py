@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from geofence.kernel import scalar_kernel
+from geofence.kernel import inlined_kernel
 from tracking_core.columns import NO_TIME
 from tracking_core.content_hash import SEED, mix_number
 from tracking_core.fix_quality import CLOCK_UNSET_BEFORE_US
@@ -46,7 +46,7 @@ def sample_rules(settings: EngineSettings) -> SampleRules:
     )
 
 
-@scalar_kernel
+@inlined_kernel
 def judge_sample(
     at_us: int, value: float, slot: int, now_us: int, series: SeriesColumns, memory: Memory, rules: SampleRules
 ) -> int:

@@ -6,11 +6,13 @@ they are never removed. Limits hang on their device, excursions on their series.
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from geofence.kernel import scalar_kernel
+from geofence.kernel import inlined_kernel, scalar_kernel
+from tracking_core.aligned_records import RecordColumns, Records, empty_records, more_records
 from tracking_core.columns import F64, I32, I64, NO_TIME
 from tracking_core.content_hash import SEED, mix_integer
 from tracking_core.definitions import SensorLimit
@@ -37,8 +39,8 @@ class SeriesColumns(NamedTuple):
     first_excursion: I32
 
 
-class LimitColumns(NamedTuple):
-    """One row a limit ever defined; those of a device are chained by `following`. Missing bounds are NaN."""
+class LimitColumns(RecordColumns):
+    """One record a limit ever defined; those of a device are chained by `following`. Missing bounds are NaN."""
 
     following: I32
     quantity: I64
@@ -60,16 +62,46 @@ class ExcursionColumns(NamedTuple):
     worst: F64
 
 
-_SERIES: Final[tuple[tuple[str, float], ...]] = (
-    ("i8", 0),
-    ("i8", 0),
-    ("i8", 0),
-    ("i8", NO_TIME),
-    ("f8", np.nan),
-    ("i4", NOTHING),
+_SERIES: Final = np.dtype(
+    [
+        ("row", "i8"),
+        ("quantity", "i8"),
+        ("probe", "i8"),
+        ("counted_at_us", "i8"),
+        ("value", "f8"),
+        ("first_excursion", "i4"),
+        ("unused", "u1", 20),
+    ]
 )
-_LIMITS: Final = ("i4", "i8", "f8", "f8", "f8", "i8")
+"""A line of memory."""
+_LIMITS: Final = np.dtype(
+    [
+        ("quantity", "i8"),
+        ("minimum", "f8"),
+        ("maximum", "f8"),
+        ("hysteresis", "f8"),
+        ("minimum_duration_us", "i8"),
+        ("following", "i4"),
+        ("unused", "u1", 20),
+    ]
+)
+"""A line of memory."""
+_FIRST_ROOM: Final = 2
+"""So many series there is room for from the beginning: none would be of another type to numba."""
 _EXCURSIONS: Final = ("i4", "i4", "i8", "i8", "i8", "f8")
+
+
+def _columns(series: Records) -> list[npt.NDArray[Any]]:
+    """The fields of series in the order of `SeriesColumns`."""
+    return [series[name] for name in SeriesColumns._fields[2:]]
+
+
+def _fresh_series(series: Records, held: int) -> Records:
+    """Makes all series but those held say nothing."""
+    series["counted_at_us"][held:] = NO_TIME
+    series["value"][held:] = np.nan
+    series["first_excursion"][held:] = NOTHING
+    return series
 
 
 @scalar_kernel
@@ -79,7 +111,7 @@ def bucket_of(row: int, quantity: int, probe: int, buckets: int) -> int:
     return int(np.int64(mixed & _MASK_63)) & (buckets - 1)
 
 
-@scalar_kernel
+@inlined_kernel
 def find_series(series: SeriesColumns, row: int, quantity: int, probe: int) -> int:
     """The slot of a series, or -1 - the free bucket of the index where it belongs."""
     buckets = len(series.buckets)
@@ -117,11 +149,10 @@ class SensorTable:
 
     def __init__(self, kept_samples: int) -> None:
         self._kept_samples = kept_samples
-        self.series = SeriesColumns(
-            np.zeros(1, np.int64), np.zeros(16, np.int32), *(np.empty(0, dtype) for dtype, _ in _SERIES)
-        )
-        self.memory = empty_memory(0, kept_samples)
-        self.limits = LimitColumns(*(np.empty(0, dtype) for dtype in _LIMITS))
+        self._series = _fresh_series(empty_records(_SERIES, _FIRST_ROOM), 0)
+        self.series = SeriesColumns(np.zeros(1, np.int64), np.zeros(16, np.int32), *_columns(self._series))
+        self.memory = empty_memory(_FIRST_ROOM, kept_samples)
+        self.limits = LimitColumns.of(empty_records(_LIMITS, 0))
         self.excursions = ExcursionColumns(empty_free(), *(np.empty(0, dtype) for dtype in _EXCURSIONS))
         self.definitions: dict[int, SensorLimit] = {}
         self._slots: dict[tuple[str, str], int] = {}
@@ -134,9 +165,9 @@ class SensorTable:
         if needed <= held:
             return
         size = next_size(held, needed)
-        columns = longer_columns(self.series[2:], size, [fill for _, fill in _SERIES])
+        self._series = _fresh_series(more_records(self._series, size), held)
         buckets = 1 << (2 * size - 1).bit_length()
-        self.series = SeriesColumns(self.series.filled, np.zeros(buckets, np.int32), *columns)
+        self.series = SeriesColumns(self.series.filled, np.zeros(buckets, np.int32), *_columns(self._series))
         index_series(self.series)
         self.memory = more_memory(self.memory, size, self._kept_samples)
 
@@ -187,6 +218,6 @@ class SensorTable:
         if not self._unused:
             held = len(self.limits.quantity)
             size = next_size(held, held + 1)
-            self.limits = LimitColumns(*longer_columns(self.limits, size, [0] * len(_LIMITS)))
+            self.limits = LimitColumns.of(more_records(self.limits.view(np.ndarray), size))
             self._unused.extend(range(size - 1, held - 1, -1))
         return self._unused.pop()
