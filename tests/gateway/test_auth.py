@@ -21,6 +21,7 @@ FENCE = {
     "properties": {"name": "Yard"},
 }
 COMMAND = {"name": "set_interval", "parameters": {"seconds": 30}}
+PROXIMITY = {"device_id": "truck-1", "other_device_id": "trailer-1", "distance_m": 50.0}
 SHIPMENT = {"device_id": "truck-1", "stops": [{"longitude_deg": 9.0, "latitude_deg": 53.0}]}
 
 # Every route: method, path with things of the tenant acme in it, body, the roles that may.
@@ -46,6 +47,10 @@ ROUTES: list[tuple[str, str, Any, set[Role]]] = [
     ("GET", "/v1/geofences/yard", None, READ),
     ("PUT", "/v1/geofences/yard", FENCE, EDIT),
     ("DELETE", "/v1/geofences/yard", None, EDIT),
+    ("GET", "/v1/proximities", None, READ),
+    ("GET", "/v1/proximities/coupled", None, READ),
+    ("PUT", "/v1/proximities/coupled", PROXIMITY, EDIT),
+    ("DELETE", "/v1/proximities/coupled", None, EDIT),
     ("GET", "/v1/shipments", None, READ),
     ("POST", "/v1/shipments", SHIPMENT, EDIT),
     ("GET", "/v1/shipments/s-1", None, READ),
@@ -65,6 +70,7 @@ async def full(gateway: Gateway) -> Gateway:
     gateway.world.position("acme", "truck-1", 9.5, 53.5)
     async with gateway.http() as http:
         assert (await http.put("/v1/geofences/yard", json=FENCE)).status_code == 201
+        assert (await http.put("/v1/proximities/coupled", json=PROXIMITY)).status_code == 201
         assert (await http.post("/v1/shipments", json={**SHIPMENT, "shipment_id": "s-1"})).status_code == 201
         assert (await http.post("/v1/devices/truck-1/commands", json=COMMAND)).status_code == 201
     gateway.world.dead_letters["acme"][7] = DeadLetter(dead_letter_id=7, tenant="acme", reason="truncated")
@@ -77,7 +83,7 @@ async def test_the_list_of_routes_is_complete(gateway: Gateway) -> None:
         paths = (await http.get("/openapi.json")).json()["paths"]
     documented = {(method.upper(), path) for path, methods in paths.items() for method in methods}
     placeholders = {"truck-1": "{device_id}", "yard": "{fence_id}", "s-1": "{shipment_id}", "7": "{dead_letter_id}"}
-    placeholders |= {"1": "{command_id}"}
+    placeholders |= {"1": "{command_id}", "coupled": "{proximity_id}"}
     listed = {
         (method, "/".join(placeholders.get(part, part) for part in path.split("?")[0].split("/")))
         for method, path, _, _ in ROUTES
@@ -151,9 +157,11 @@ async def test_a_role_may_what_it_may_and_no_more(full: Gateway, role: Role) -> 
                 assert full.world.calls == []
             if (method, path) == ("DELETE", "/v1/geofences/yard") and answer.status_code == 204:
                 assert (await http.put(path, json=FENCE)).status_code == 201
+            if (method, path) == ("DELETE", "/v1/proximities/coupled") and answer.status_code == 204:
+                assert (await http.put(path, json=PROXIMITY)).status_code == 201
 
 
-OWNED = [route for route in ROUTES if any(part in route[1] for part in ("truck-1", "yard", "s-1", "/7"))]
+OWNED = [route for route in ROUTES if any(part in route[1] for part in ("truck-1", "yard", "coupled", "s-1", "/7"))]
 
 
 @pytest.mark.parametrize(
@@ -162,16 +170,17 @@ OWNED = [route for route in ROUTES if any(part in route[1] for part in ("truck-1
 async def test_other_tenants_things_do_not_exist(full: Gateway, method: str, path: str, body: Any) -> None:
     async with full.http(Role.ADMIN, "evil") as http:
         answer = await http.request(method, path, json=body)
-    if method == "PUT":  # a fence of its own, under the same id
+    if method == "PUT":  # a fence or a proximity of its own, under the same id
         assert answer.status_code == 201
         assert full.world.fences["acme"]["yard"].version == 1
+        assert full.world.proximities["acme"]["coupled"].version == 1
     else:
         assert answer.status_code == 404, answer.text
 
 
 async def test_lists_show_nothing_of_other_tenants(full: Gateway) -> None:
     async with full.http(Role.ADMIN, "evil") as http:
-        for path in ("devices", "shipments", "events", "dead-letters"):
+        for path in ("devices", "shipments", "events", "dead-letters", "proximities"):
             assert (await http.get(f"/v1/{path}")).json()["items"] == []
         for path in ("positions", "geofences"):
             assert (await http.get(f"/v1/{path}")).json()["features"] == []
