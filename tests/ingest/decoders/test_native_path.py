@@ -1,4 +1,4 @@
-"""From read buffer to log, native messages cost no Python: what is called does not depend on how many there are."""
+"""From read buffer to log, native messages cost no Python: neither calls nor objects depend on how many there are."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from ingest.messages import Messages
 from ingest.mqtt.frames import find_packets, room_for
 from ingest.mqtt.outbox import Outbox
 from tests.ingest import readings
+from tests.ingest.decoders.allocations import counted_allocations
 from tests.ingest.mqtt.naive_mqtt import publish
 from tests.ingest.rig import NOW_US, FakeLog, running
 from tracking_core.columns import count
@@ -76,3 +77,32 @@ async def test_calls_do_not_depend_on_the_number_of_messages(tmp_path: pathlib.P
         assert count(log.readings) - before == 9000 + 2 * 9000 // 4
     assert made[8000] == made[1000]
     assert 0 < len(made[1000]) < 500
+
+
+async def test_allocations_do_not_depend_on_the_number_of_messages(tmp_path: pathlib.Path) -> None:
+    """From the read buffer to the appended block. About 880 for any batch; other tasks and threads may add some.
+
+    An object for each message of one of the four kinds would be 750 more.
+    """
+    log = FakeLog(partitions=1)
+    async with running(tmp_path, log, flush_readings=1) as rig:
+        await rig.provision(*(f"truck-{n}" for n in range(DEVICES)))
+        buffers = {number: read_buffer(number) for number in (1000, 4000)}
+        for data in buffers.values():
+            await rig.pipeline.accept(messages_in(data))  # topics are learnt, kernels compiled
+        made: dict[int, int] = {}
+        for number, data in buffers.items():
+            with counted_allocations() as allocations:
+                await rig.pipeline.accept(messages_in(data))
+            made[number] = int(allocations[0])
+        assert count(log.readings) == 2 * (1000 + 4000) * 3 // 2
+    assert made[1000] > 0
+    assert made[4000] - made[1000] < 500
+
+
+def test_one_object_a_message_is_seen() -> None:
+    data = read_buffer(1000)
+    with counted_allocations() as allocations:
+        for at in range(1000):
+            data[at : at + 10]
+    assert allocations[0] >= 1000
