@@ -16,6 +16,7 @@ from tracking_core.columns import NO_TIME
 from tracking_core.device_table import NOTHING, DeviceColumns
 from tracking_core.event_rows import (
     AMENDED,
+    ARRIVAL_MISSED,
     DWELT,
     FIRST_TOLD,
     SIGNAL_LOST,
@@ -25,7 +26,7 @@ from tracking_core.event_rows import (
     EventRows,
 )
 from tracking_core.geofencing import write_crossing
-from tracking_core.journal import NO_CROSSING, JournalColumns
+from tracking_core.journal import ARRIVAL, NO_CROSSING, JournalColumns
 from tracking_core.node_pool import give_back
 
 _FARTHEST_US: Final = 2**63 - 1
@@ -34,7 +35,7 @@ _FARTHEST_US: Final = 2**63 - 1
 @scalar_kernel
 def is_timed(kind: int) -> bool:
     """Whether an event of this kind is brought about by time alone: confirmed when it was due, whatever showed it."""
-    return kind in (SIGNAL_LOST, DWELT)
+    return kind in (SIGNAL_LOST, DWELT, ARRIVAL_MISSED)
 
 
 @scalar_kernel
@@ -61,6 +62,7 @@ def tell(
     events.told_at_us[at] = told_at_us
     events.opened_at_us[at] = journal.since_us[node]
     events.value[at] = journal.value[node]
+    events.antenna[at] = journal.version[node]
     events.assumed[at] = journal.assumed[node]
     events.timed[at] = journal.confirmed_at_us[node] != 0
     events.reference[at] = journal.fastest_mps[node]
@@ -149,12 +151,19 @@ def take_over(journal: JournalColumns, node: int, old: int) -> None:
 
 @scalar_kernel
 def is_unnamed(journal: JournalColumns, node: int, old: int) -> bool:
-    """Whether a change has an event without a name of the kind and fence of an old one."""
+    """Whether a change has an event without a name of the kind and fence, or expectation, of an old one."""
     return bool(
         journal.kind[node] == journal.kind[old]
         and journal.fence[node] == journal.fence[old]
+        and (journal.fence[node] != ARRIVAL or journal.version[node] == journal.version[old])
         and journal.named_at_us[node] == NO_TIME
     )
+
+
+@scalar_kernel
+def is_same_place(first_deg: float, second_deg: float) -> bool:
+    """Whether two coordinates are the same; so are two that are unknown."""
+    return bool(first_deg == second_deg or (first_deg != first_deg and second_deg != second_deg))  # noqa: PLR0124 - NaN
 
 
 @scalar_kernel
@@ -172,8 +181,8 @@ def keep_told(journal: JournalColumns, row: int, from_us: int, taken_back: int, 
                     and journal.since_us[node] == journal.since_us[old]
                     and journal.value[node] == journal.value[old]
                     and journal.fastest_mps[node] == journal.fastest_mps[old]
-                    and journal.latitude_deg[node] == journal.latitude_deg[old]
-                    and journal.longitude_deg[node] == journal.longitude_deg[old]
+                    and is_same_place(journal.latitude_deg[node], journal.latitude_deg[old])
+                    and is_same_place(journal.longitude_deg[node], journal.longitude_deg[old])
                 ):
                     take_over(journal, node, old)
                     break

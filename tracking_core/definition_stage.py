@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from geofence.active_times import TimesPool
 from geofence.definition import ALWAYS, ActiveTimes, FenceDefinition, same_shape
 from tracking_core import geofencing, opening, sensor_limits
+from tracking_core.arrivals import reckon_arrivals, resolve_arrival
 from tracking_core.columns import NO_TIME
 from tracking_core.definitions import (
     Definition,
@@ -19,12 +20,15 @@ from tracking_core.definitions import (
     PutProximity,
     PutRoute,
     Route,
+    RouteStop,
     SensorLimit,
 )
+from tracking_core.device_table import NOTHING
 from tracking_core.engine_state import EngineState
 from tracking_core.event_building import EventBuilding
 from tracking_core.event_rows import EventBuffer
 from tracking_core.events import Cause, CoreEvent
+from tracking_core.expectations import WAITING, is_expected
 from tracking_core.route_following import RouteRules, follow
 from tracking_core.stages import run_stage
 
@@ -70,6 +74,11 @@ class DefinitionStage:
                     return self._state.pairs.delete(tenant, proximity_id)
         return self._build()
 
+    def sets_timers(self, change: PutFence | PutRoute) -> bool:
+        """Whether a timer may be due earlier after an edit."""
+        waited_for = len(self._state.expectations.columns.first) > 0
+        return waited_for or (isinstance(change, PutFence) and has_timers(change.fence))
+
     def _is_news(self, kind: str, tenant: str, subject: str, version: int) -> bool:
         if version <= self._state.versions.get((kind, tenant, subject), 0):
             return False
@@ -93,23 +102,30 @@ class DefinitionStage:
         slot = state.fences.put(fence)
         state.begin_version(slot)
         devices = state.devices.columns
+        if was_active.are_limited and was_active != fence.active:
+            self._open(slot, was_active, moved=not unmoved)
         if not unmoved:
             self._restate(slot)
-        elif was_active.are_limited and was_active != fence.active:
-            self._open(slot, was_active)
         # Most fences have no dwell and no windows: a look at every device is saved.
         if has_timers(fence) or (known is not None and has_timers(known)):
             anew = known is not None and was_active != fence.active
             geofencing.time_visits(slot, anew, devices, state.fences.compiled, state.presences.columns)
+        self._resolve(fence.tenant, fence.fence_id, slot)
 
-    def _open(self, slot: int, was_active: ActiveTimes) -> None:
-        """An edit of the active times alone, from some that were limited."""
+    def _resolve(self, tenant: str, fence_id: str, slot: int) -> None:
+        """Says to what is expected at a fence where that stands now; NOTHING: nowhere."""
+        state, devices = self._state, self._state.devices.columns
+        for each in state.expectations.at_fence(tenant, fence_id):
+            resolve_arrival(each.row, each.node, slot, state.expectations.columns, state.presences.columns, devices)
+
+    def _open(self, slot: int, was_active: ActiveTimes, *, moved: bool) -> None:
+        """An edit of the active times, from some that were limited, and perhaps of the shape too."""
         state, devices = self._state, self._state.devices.columns
         before = TimesPool()
         place, _ = before.put(was_active)
         self._run(
             lambda start: opening.open_fence(
-                slot, start, before.words, place, devices, state.fences.compiled, state.presences.columns,
+                slot, start, before.words, place, moved, devices, state.fences.compiled, state.presences.columns,
                 self._events.rows,
             ),
             len(devices.tenant),
@@ -141,6 +157,7 @@ class DefinitionStage:
             state.presences.make_room,
         )
         built = self._build()
+        self._resolve(tenant, fence_id, NOTHING)
         state.fences.delete(tenant, fence_id)
         return built
 
@@ -188,10 +205,15 @@ class DefinitionStage:
         state = self._state
         row = state.devices.row_of(route.device)
         state.devices.cover(row + 1)
+        old = state.routes.slot_of(route.tenant, route.route_id)
+        known = None if old is None else state.routes.definitions[old]
+        # A stop that stays as it was goes on as it was: a route may be put again, because of another stop or a crash.
+        states = state.expectations.states(known) if known is not None and known.device == route.device else {}
         self._delete_route(route.tenant, route.route_id)
         devices = state.devices.columns
         slot = state.routes.put(route, row, devices)
         at_us = int(devices.counted_at_us[row])
+        self._expect(route, row, at_us, states)
         if at_us != NO_TIME:
             follow(
                 slot,
@@ -203,11 +225,28 @@ class DefinitionStage:
                 self._route_rules,
             )
 
+    def _expect(self, route: Route, row: int, at_us: int, states: Mapping[RouteStop, int]) -> None:
+        """Waits for the arrivals of a route from now on, which is `at_us` by the device's clock; of some stops it is
+        known how it stands.
+        """
+        state, devices = self._state, self._state.devices.columns
+        for stop in route.stops:
+            if is_expected(route, stop, at_us):
+                arrival = states.get(stop, WAITING)
+                node = state.expectations.put(row, len(devices.tenant), route, stop, NOTHING, at_us, arrival)
+                slot = state.fences.slot_of(route.tenant, stop.fence_id)
+                place = NOTHING if slot is None else slot
+                resolve_arrival(row, node, place, state.expectations.columns, state.presences.columns, devices)
+
     def _delete_route(self, tenant: str, route_id: str) -> None:
         state = self._state
         slot = state.routes.slot_of(tenant, route_id)
         if slot is not None:
-            row = state.devices.row_of(state.routes.definitions[slot].device)
+            route = state.routes.definitions[slot]
+            row = state.devices.row_of(route.device)
+            state.expectations.forget(route)
+            if row < len(state.expectations.columns.first):
+                reckon_arrivals(row, state.expectations.columns, state.presences.columns, state.devices.columns)
             state.routes.delete(slot, row, state.devices.columns)
 
 

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 
 from geofence.definition import FenceDefinition
 from tracking_core.columns import F64
+
+DEFAULT_GRACE_US: Final = 15 * 60_000_000
+"""So much later than planned is still in time, unless a stop says otherwise: a plan to the minute is not meant so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +64,17 @@ class SensorLimit:
 
 @dataclass(frozen=True, slots=True)
 class RouteStop:
-    """A planned stop."""
+    """A planned stop. With a planned arrival and a fence that is waited for: an entry of the fence until the planned
+    time and the grace.
+    """
 
     stop_id: str
     longitude_deg: float
     latitude_deg: float
     planned_arrival_us: int | None = None
     service_time_us: int = 0
+    fence_id: str = ""
+    arrival_grace_us: int = DEFAULT_GRACE_US
 
 
 def _no_line() -> F64:
@@ -101,6 +108,8 @@ class Route:
             raise InvalidDefinitionError(f"route {self.route_id} expects the speed {self.expected_speed_mps}")
         if any(stop.service_time_us < 0 for stop in self.stops):
             raise InvalidDefinitionError(f"route {self.route_id} has a negative service time")
+        if any(stop.arrival_grace_us < 0 for stop in self.stops):
+            raise InvalidDefinitionError(f"route {self.route_id} has a negative grace")
 
 
 @dataclass(frozen=True, slots=True)

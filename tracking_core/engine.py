@@ -22,8 +22,8 @@ from tracking_core.columns import (
     TagColumns,
 )
 from tracking_core.companions import CompanionColumns
-from tracking_core.definition_stage import DefinitionStage, has_timers
-from tracking_core.definitions import Definition, DeviceIdentity, PutFence, PutProximity
+from tracking_core.definition_stage import DefinitionStage
+from tracking_core.definitions import Definition, DeviceIdentity, PutFence, PutProximity, PutRoute
 from tracking_core.device_table import NEVER
 from tracking_core.door import let_in
 from tracking_core.engine_state import EngineState
@@ -87,7 +87,7 @@ class Engine:
 
     def _take_up(self, state: EngineState) -> None:
         self._state = state
-        self._building = EventBuilding(state.devices, state.fences, state.sensors, state.tags)
+        self._building = EventBuilding(state.devices, state.fences, state.sensors, state.tags, state.expectations)
         self._definitions = DefinitionStage(state, self._events, self._building, self._route_rules)
 
     def announce(self, devices: Sequence[DeviceIdentity]) -> None:
@@ -104,7 +104,7 @@ class Engine:
         """
         due = self._fire_timers(self._advance(now_us))
         stated = self._definitions.obey(change)
-        if isinstance(change, PutFence) and has_timers(change.fence):
+        if isinstance(change, PutFence | PutRoute) and self._definitions.sets_timers(change):
             self._find_first_due()
         told = _only_events(due + stated)
         if isinstance(change, PutProximity) and self._state.pairs.obeys(change.proximity):
@@ -226,7 +226,9 @@ class Engine:
     def _find_first_due(self) -> None:
         state = self._state
         devices, rules = state.devices, self._folding_rules.timers
-        find_first_due(devices.rows, devices.columns, devices.journeys, rules, state.first_due_us)
+        find_first_due(
+            devices.rows, devices.columns, devices.journeys, state.expectations.columns, rules, state.first_due_us
+        )
 
     def _advance(self, now_us: int) -> int:
         self._state.clock_us = max(self._state.clock_us, now_us)
@@ -246,6 +248,7 @@ class Engine:
                 state.fences.compiled,
                 state.presences.columns,
                 state.devices.journeys,
+                state.expectations.columns,
                 state.journal.columns,
                 state.edits.columns,
                 self._folding_rules.timers,
@@ -289,6 +292,7 @@ class Engine:
                 state.devices.timeline,
                 state.devices.quarantine,
                 state.devices.journeys,
+                state.expectations.columns,
                 state.fences.compiled,
                 state.presences.columns,
                 state.journal.columns,

@@ -8,6 +8,7 @@ from geofence.fence_set import FenceSet
 from geofence.surroundings import surroundings
 from tracking_core.device_table import NEVER, DeviceTable
 from tracking_core.edits import Edits, concern_visitors, settle_all
+from tracking_core.expectations import ExpectationTable
 from tracking_core.journal import Journal
 from tracking_core.pair_table import PairTable
 from tracking_core.presence_pool import PresencePool
@@ -35,6 +36,7 @@ class EngineState:
         self.sensors = SensorTable(settings.kept_samples)
         self.tags = TagTable(settings.kept_samples, settings.tag_silence_us, settings.horizon_us)
         self.routes = RouteTable()
+        self.expectations = ExpectationTable()
         self.pairs = PairTable(settings)
 
     def end_version(self, slot: int) -> None:

@@ -11,6 +11,7 @@ from geofence.fence_set import FenceSet
 from tracking_core.device_table import DeviceTable
 from tracking_core.event_rows import (
     AMENDED,
+    ARRIVAL_MISSED,
     CORRIDOR_LEFT,
     CORRIDOR_RETURNED,
     CROSSED,
@@ -35,6 +36,7 @@ from tracking_core.event_rows import (
     EventRows,
 )
 from tracking_core.events import (
+    ArrivalMissed,
     Cause,
     CoreEvent,
     Direction,
@@ -54,6 +56,7 @@ from tracking_core.events import (
     TripEnd,
     TripStart,
 )
+from tracking_core.expectations import ExpectationTable
 from tracking_core.sensor_table import SensorTable
 from tracking_core.tag_table import TagTable
 
@@ -71,6 +74,7 @@ _KINDS = {
     CORRIDOR_LEFT: EventKind.CORRIDOR_LEFT,
     CORRIDOR_RETURNED: EventKind.CORRIDOR_RETURNED,
     CROSSED: EventKind.GEOFENCE_CROSSED,
+    ARRIVAL_MISSED: EventKind.MISSED_ARRIVAL,
     STOP_BEGAN: EventKind.STOP_BEGAN,
     STOP_ENDED: EventKind.STOP_ENDED,
     TRIP_STARTED: EventKind.TRIP_STARTED,
@@ -83,6 +87,7 @@ _TURN = {
         (
             SIGNAL_LOST,
             DWELT,
+            ARRIVAL_MISSED,
             SIGNAL_RESTORED,
             STOP_BEGAN,
             TRIP_ENDED,
@@ -103,14 +108,25 @@ _TURN = {
 }
 """In which order events of one reading are told: what was due before it first, exits before enters."""
 
-_TIMED = frozenset({SIGNAL_LOST, DWELT})
+_TIMED = frozenset({SIGNAL_LOST, DWELT, ARRIVAL_MISSED})
 """Brought about by time, whatever shows it."""
 _JOURNEYS = frozenset({STOP_BEGAN, STOP_ENDED, TRIP_STARTED, TRIP_ENDED})
 _ENTRIES = frozenset({ENTERED, CORRIDOR_RETURNED})
 _MAY_BE_TIMED = _JOURNEYS | _ENTRIES
 """Brought about by time where the row says so."""
 _CORRECTABLE = _JOURNEYS | frozenset(
-    {SIGNAL_LOST, SIGNAL_RESTORED, EXITED, ENTERED, DWELT, SPEEDING, CORRIDOR_LEFT, CORRIDOR_RETURNED, CROSSED}
+    {
+        SIGNAL_LOST,
+        SIGNAL_RESTORED,
+        EXITED,
+        ENTERED,
+        DWELT,
+        SPEEDING,
+        CORRIDOR_LEFT,
+        CORRIDOR_RETURNED,
+        CROSSED,
+        ARRIVAL_MISSED,
+    }
 )
 """Kinds that rest on fixes, and so are corrected when one arrives late."""
 
@@ -161,16 +177,25 @@ _KEY = operator.itemgetter(0)
 class EventBuilding:
     """Makes objects of rows, with the tables that know what the numbers mean."""
 
-    def __init__(self, devices: DeviceTable, fences: FenceSet, sensors: SensorTable, tags: TagTable) -> None:
+    def __init__(
+        self,
+        devices: DeviceTable,
+        fences: FenceSet,
+        sensors: SensorTable,
+        tags: TagTable,
+        expectations: ExpectationTable,
+    ) -> None:
         self._devices = devices
         self._fences = fences
         self._sensors = sensors
         self._tags = tags
+        self._expectations = expectations
 
     def build(self, rows: EventRows, cause: Cause) -> list[CoreEvent]:
         """Events of one stage, by reading; on one reading in the order of _TURN, then by when they were confirmed, then
         by subject; of corrections the withdrawals first, then all by when they were confirmed. Departures of tags have
-        the cause TIMER and are assumed, however they were noticed. A device that was never announced has no events.
+        the cause TIMER and are assumed, however they were noticed. A device that was never announced has no events, nor
+        has a route that is no longer in force.
         """
         count = int(rows.filled[0])
         if count == 0:
@@ -182,6 +207,8 @@ class EventBuilding:
             if not device_id:
                 continue
             subject = _SUBJECTS[row.kind](self, row)
+            if subject is None:
+                continue
             silence = row.kind == TAG_DEPARTED
             device = self._devices.number_of(row.row)
             event = CoreEvent(
@@ -246,6 +273,14 @@ class EventBuilding:
         began = row.opened_at_us, round(row.began_latitude_deg, 7), round(row.began_longitude_deg, 7)
         return _Subject("", 0, 0, TripEnd(*began, row.value, row.reference, row.timed == 1))
 
+    def _missed(self, row: _Row) -> _Subject | None:
+        known = self._expectations.stop_of(row.antenna)
+        if known is None:
+            return None
+        route, stop = known.route, known.stop
+        details = ArrivalMissed(stop.stop_id, stop.fence_id, row.opened_at_us)
+        return _Subject(route.route_id, route.version, route.stops.index(stop), details)
+
     def _opening(self, row: _Row) -> _Subject:
         limit = self._sensors.definitions[row.subject]
         probe = int(self._sensors.series.probe[row.series])
@@ -263,7 +298,7 @@ class EventBuilding:
         return _Subject(epc.hex(), 0, 0, TagPresence(epc, row.antenna))
 
 
-_SUBJECTS: dict[int, Callable[[EventBuilding, _Row], _Subject]] = {
+_SUBJECTS: dict[int, Callable[[EventBuilding, _Row], _Subject | None]] = {
     EXITED: EventBuilding._crossing,  # noqa: SLF001 - its own table
     ENTERED: EventBuilding._crossing,  # noqa: SLF001
     EXCURSION_CLOSED: EventBuilding._closing,  # noqa: SLF001
@@ -277,6 +312,7 @@ _SUBJECTS: dict[int, Callable[[EventBuilding, _Row], _Subject]] = {
     CORRIDOR_LEFT: EventBuilding._crossing,  # noqa: SLF001
     CORRIDOR_RETURNED: EventBuilding._crossing,  # noqa: SLF001
     CROSSED: EventBuilding._passage,  # noqa: SLF001
+    ARRIVAL_MISSED: EventBuilding._missed,  # noqa: SLF001
     STOP_BEGAN: EventBuilding._stop,  # noqa: SLF001
     STOP_ENDED: EventBuilding._stop_end,  # noqa: SLF001
     TRIP_STARTED: EventBuilding._departure,  # noqa: SLF001

@@ -22,6 +22,7 @@ SPEEDING: Final = 9
 CORRIDOR_LEFT: Final = 10
 CORRIDOR_RETURNED: Final = 11
 CROSSED: Final = 12
+ARRIVAL_MISSED: Final = 13
 STOP_BEGAN: Final = 20
 STOP_ENDED: Final = 21
 TRIP_STARTED: Final = 22
@@ -59,6 +60,7 @@ class EventRows(NamedTuple):
     highest speed on it."""
     opened_at_us: I64
     antenna: I64
+    """Of a missed arrival the number of the expectation (expectations.py)."""
     correction: U8
     """FIRST_TOLD to WITHDRAWN; this and what follows only of what fixes and the silence between them bring about."""
     named_at_us: I64

@@ -24,6 +24,7 @@ class EventKind(enum.StrEnum):
     CORRIDOR_LEFT = "corridor_left"
     CORRIDOR_RETURNED = "corridor_returned"
     GEOFENCE_CROSSED = "geofence_crossed"
+    MISSED_ARRIVAL = "missed_arrival"
     STOP_BEGAN = "stop_began"
     STOP_ENDED = "stop_ended"
     TRIP_STARTED = "trip_started"
@@ -126,6 +127,14 @@ class SignalChange(NamedTuple):
     last_fix_at_us: int
 
 
+class ArrivalMissed(NamedTuple):
+    """Details of missed_arrival, which is dated when the arrival was due: planned and grace together."""
+
+    stop_id: str
+    fence_id: str
+    planned_arrival_us: int
+
+
 class StopBeginning(NamedTuple):
     """Details of stop_began: there are none."""
 
@@ -179,6 +188,7 @@ EventDetails: TypeAlias = (
     | ExcursionClosing
     | TagPresence
     | SignalChange
+    | ArrivalMissed
     | StopBeginning
     | StopEnding
     | TripStart
@@ -196,10 +206,10 @@ class CoreEvent(NamedTuple):
     tenant: str
     device_id: str
     subject_id: str
-    """The fence_id, the limit_id, the proximity_id, or the EPC as lower-case hexadecimal digits; empty for the device
-    itself."""
+    """The fence_id, the limit_id, the proximity_id, the route_id, or the EPC as lower-case hexadecimal digits; empty
+    for the device itself."""
     subject_version: int
-    """The version of the fence, limit or proximity; 0 for a tag and the device itself."""
+    """The version of the fence, limit, proximity or route; 0 for a tag and the device itself."""
     observed_at_us: int
     """When it happened, by the device's clock; a crossing is interpolated between two fixes."""
     confirmed_at_us: int
@@ -227,6 +237,8 @@ class CoreEvent(NamedTuple):
         subject = f"{self.subject_id}@{self.subject_version}"
         if isinstance(self.details, FenceCrossing | FenceDwell | FenceSpeeding | FencePassage | Meeting | Parting):
             return subject
+        if isinstance(self.details, ArrivalMissed):
+            return f"{subject}/{self.details.stop_id}"
         return f"{subject}/{self.details.quantity}/{self.details.probe}"
 
     @property

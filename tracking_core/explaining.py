@@ -391,7 +391,8 @@ class _Fold:
                 happened = EXITED
         elif moved and fix is not None:
             self._presence, happened = _restated(known, obeyed.evidence_of(fix, distance_m)[0])
-        elif fix is not None and known.state in (IN, PENDING_OUT) and old.opens_to(obeyed, fix):
+        stays = known.state in (IN, PENDING_OUT) and (not moved or distance_m <= 0.0)
+        if edit.fence is not None and fix is not None and stays and old.opens_to(obeyed, fix):
             happened = ENTERED
         event = None
         telling = old if edit.fence is None else obeyed

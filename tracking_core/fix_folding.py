@@ -18,11 +18,13 @@ from geofence.compiled import CompiledFences
 from geofence.containment import touch_cells
 from geofence.kernel import inlined_kernel, scalar_kernel
 from geofence.transitions import Fix
+from tracking_core.arrivals import arrival_due_us, count_expected, expects, follow_arrivals
 from tracking_core.columns import I32, I64, NO_TIME, PositionColumns
 from tracking_core.corrections import tell_corrections, tell_news
 from tracking_core.device_table import NEVER, NOTHING, DeviceColumns
 from tracking_core.edits import EditColumns, settle_edits
 from tracking_core.event_rows import EventRows
+from tracking_core.expectations import ExpectedColumns
 from tracking_core.fix_quality import (
     MeasuredFix,
     QualityRules,
@@ -301,6 +303,7 @@ def fold_fixes(
     timeline: Timeline,
     quarantine: Memory,
     journeys: JourneyColumns,
+    expected: ExpectedColumns,
     fences: CompiledFences,
     presences: PresenceColumns,
     journal: JournalColumns,
@@ -385,7 +388,7 @@ def fold_fixes(
         if progress[_PHASE] == _REWIND:
             if len(changes.row) - changes.filled[0] < timeline.ring.length[row]:
                 return int(i)
-            taken_back = take_back_changes(journal, row, from_us, presences, devices, journeys)
+            taken_back = take_back_changes(journal, row, from_us, presences, devices, journeys, expected)
             if taken_back < NOTHING:
                 return int(i)
             if late:
@@ -414,14 +417,16 @@ def fold_fixes(
                 last = counted_fix(row, devices)
                 passed = find_passages(tenant, last, fix, fences, rules.passages, walk, passing)
                 known = count_presences(presences, row, devices)
-                openings = openings_inside(row, last.at_us, fix.observed_at_us, presences, devices, fences)
-                openings += openings_entered(last.at_us, fix.observed_at_us, holding, held, fences)
+                timed = count_expected(row, expected) if expects(row, expected) else 0
+                if len(fences.schedule) > 0:
+                    timed += 2 * openings_inside(row, last.at_us, fix.observed_at_us, presences, devices, fences)
+                    timed += 2 * openings_entered(last.at_us, fix.observed_at_us, holding, held, fences)
                 if (
                     held < 0
                     or passed < 0
                     or room_left(presences.following, presences.free) < held
                     or room_left(journal.following, journal.free)
-                    < MOST_CHANGES * (held + known) + passed + SIGNAL_CHANGES + journey_changes + 2 * openings
+                    < MOST_CHANGES * (held + known) + passed + SIGNAL_CHANGES + journey_changes + timed
                 ):
                     return int(i)
                 verdict, before = count_fix(fix, row, devices, rules.quality)
@@ -444,8 +449,10 @@ def fold_fixes(
                         cross_fences(
                             row, there, came, last, speed_mps, holding, held, devices, fences, presences, journal
                         )
-                        if devices.due_us[row] != NEVER:
-                            expect_timers(row, devices, journeys, rules.timers, first_due_us)
+                    if expects(row, expected):
+                        follow_arrivals(row, fix.observed_at_us, last, presences, devices, expected, journal)
+                    if devices.due_us[row] != NEVER or arrival_due_us(row, expected) != NEVER:
+                        expect_timers(row, devices, journeys, expected, rules.timers, first_due_us)
                 if repairs:
                     keep_derived(timeline, place, verdict, devices.speed_mps[row], devices.heading_deg[row])
                     keep_journey(timeline, place, row, verdict == _OK, journeys)
@@ -470,9 +477,9 @@ def fold_fixes(
 
         if progress[_PHASE] == _ASSUME:
             if reconsidered:
-                if not assume(row, now_us, devices, fences, presences, journeys, journal, rules.timers):
+                if not assume(row, now_us, devices, fences, presences, journeys, expected, journal, rules.timers):
                     return int(i)
-                expect_timers(row, devices, journeys, rules.timers, first_due_us)
+                expect_timers(row, devices, journeys, expected, rules.timers, first_due_us)
             progress[_PHASE] = _TELL
 
         if reconsidered or devices.newest_change_us[row] >= from_us:

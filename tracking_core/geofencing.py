@@ -201,6 +201,9 @@ def conclude_visit(
         change = note_change(journal, row, at_us, fence, version, known, known_visit, devices)
         if happened != NO_EVENT and is_active(fences, fence, crossing.at_us):
             note_event(journal, change, crossing_kind(fences, fence, happened), crossing)
+        elif happened == BECAME_IN:
+            # An arrival, though nothing is told (arrivals.py).
+            journal.observed_at_us[change] = crossing.at_us
     return visit
 
 

@@ -30,6 +30,11 @@ SIGNAL: Final = -1
 """In the place of a fence: the change is one of the device's signal."""
 JOURNEY_CHANGE: Final = -2
 """In the place of a fence: the change is one of the device's journey."""
+ARRIVAL: Final = -3
+"""In the place of a fence: the change is one of an arrival that is waited for."""
+
+
+_MISSED_WITHIN_US: Final = 8 * 86_400_000_000
 
 
 class JournalColumns(RecordColumns):
@@ -41,8 +46,9 @@ class JournalColumns(RecordColumns):
 
     A change of the signal has SIGNAL for a fence, and in `pending_since_us` since when it was lost before (NO_TIME: it
     was not). A change of the journey has JOURNEY_CHANGE for a fence; its presence and `odometer_m` are the trip before
-    (journey_folding.py), and `since_us` is when the stop or trip that ended began. `confirmed_at_us` is 0 for what the
-    fix confirmed.
+    (journey_folding.py), and `since_us` is when the stop or trip that ended began. One of an arrival has ARRIVAL for a
+    fence, its number for a version, its `state` before, and the planned time in `since_us`. `confirmed_at_us` is 0 for
+    what the fix confirmed.
     """
 
     free: I64
@@ -256,6 +262,9 @@ def forget_withdrawn(
         following = journal.following[node]
         if journal.fence[node] == JOURNEY_CHANGE:
             forgotten = journal.named_at_us[node] < min(before_us, journey_before_us)
+        elif journal.fence[node] == ARRIVAL:
+            # An entry may be pending since then, and turn out to be none.
+            forgotten = journal.named_at_us[node] < before_us - _MISSED_WITHIN_US
         else:
             forgotten = journal.named_at_us[node] < before_us and not may_come_true(
                 journal, node, row, presences, devices

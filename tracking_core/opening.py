@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from geofence.compiled import CompiledFences
+from geofence.containment import contains_one
 from geofence.kernel import scalar_kernel
 from geofence.transitions import ENTERED as BECAME_IN
 from geofence.transitions import PENDING_IN, Crossing
@@ -20,13 +21,15 @@ def open_fence(
     start: int,
     before: I64,
     place: int,
+    moved: bool,  # noqa: FBT001 - kernels know no keywords
     devices: DeviceColumns,
     fences: CompiledFences,
     presences: PresenceColumns,
     events: EventRows,
 ) -> int:
     """Tells of every device inside, from the row `start` on, whose newest counted fix is within the active times now
-    and was not within those at `place` of `before`; returns where it stopped for lack of room, or the number of rows.
+    and was not within those at `place` of `before`; if the fence `moved` too, only of those that are inside still.
+    Returns where it stopped for lack of room, or the number of rows.
     """
     for row in range(start, len(devices.tenant)):
         node = find_presence(presences, row, fence, devices)
@@ -35,7 +38,11 @@ def open_fence(
         if len(events.kind) == events.filled[0]:
             return row
         at_us = int(devices.counted_at_us[row])
-        if is_active(fences, fence, at_us) and not windows_around(before, place, at_us)[0]:
+        if (
+            is_active(fences, fence, at_us)
+            and not windows_around(before, place, at_us)[0]
+            and (not moved or contains_one(fences, fence, devices.longitude_deg[row], devices.latitude_deg[row]))
+        ):
             here = Crossing(at_us, devices.latitude_deg[row], devices.longitude_deg[row])
             write_crossing(events, 0, crossing_kind(fences, fence, BECAME_IN), row, fence, here, at_us)
     return len(devices.tenant)

@@ -7,9 +7,11 @@ import math
 from geofence.kernel import scalar_kernel
 from geofence.transitions import OUT
 from tracking_core.aligned_records import Records
+from tracking_core.arrivals import put_back_arrival, reckon_arrivals
 from tracking_core.columns import NO_TIME
 from tracking_core.device_table import NOTHING, DeviceColumns
-from tracking_core.journal import JOURNEY_CHANGE, SIGNAL, JournalColumns, presence_before, visit_before
+from tracking_core.expectations import ExpectedColumns
+from tracking_core.journal import ARRIVAL, JOURNEY_CHANGE, SIGNAL, JournalColumns, presence_before, visit_before
 from tracking_core.journey_folding import trip_before
 from tracking_core.journey_records import JourneyColumns
 from tracking_core.journey_table import forget_journey, store_trip
@@ -121,6 +123,7 @@ def take_back_changes(
     presences: PresenceColumns,
     devices: DeviceColumns,
     journeys: JourneyColumns,
+    expected: ExpectedColumns,
 ) -> int:
     """Takes back all changes from this time on. Returns the first node of a chain of them, now oldest
     first (NOTHING for none), or -2 for lack of room for presences, before anything changed.
@@ -139,6 +142,8 @@ def take_back_changes(
             devices.lost_at_us[row] = journal.pending_since_us[node]
         elif journal.fence[node] == JOURNEY_CHANGE:
             store_trip(journeys, row, trip_before(journal, node))
+        elif journal.fence[node] == ARRIVAL:
+            put_back_arrival(journal, node, row, expected)
         else:
             put_back_presence(journal, node, row, presences, devices)
         following = journal.following[node]
@@ -149,6 +154,7 @@ def take_back_changes(
     devices.newest_change_us[row] = NO_TIME if node == NOTHING else journal.at_us[node]
     if count > 0:
         reckon_due(presences, row, devices)
+        reckon_arrivals(row, expected, presences, devices)
     return taken_back
 
 

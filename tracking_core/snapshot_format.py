@@ -79,11 +79,13 @@ class PackedRoute(msgspec.Struct, array_like=True):
     tenant: str
     route_id: str
     device: int
-    stops: list[tuple[str, float, float, int | None, int]]
+    stops: list[tuple[str, float, float, int | None, int, str, int]]
     line: bytes
     expected_speed_mps: float
     version: int
     state: list[float | int]
+    expected: list[tuple[str, int, int]]
+    """Of each arrival that is waited for the stop, `since_us` and `state`."""
 
 
 class PackedPair(msgspec.Struct, array_like=True):

@@ -108,7 +108,8 @@ def _packed_journal(state: EngineState, fences: Sequence[FenceDefinition]) -> li
     fence = _change_fences(state, fences, nodes)
     # From the oldest on: a fix may have changed one thing twice.
     rows, nodes, fence = rows[::-1], nodes[::-1], fence[::-1]
-    order = np.lexsort((fence, columns.at_us[nodes], rows))
+    # Of several arrivals at once, by their numbers; else what has one fence has one version.
+    order = np.lexsort((columns.version[nodes], fence, columns.at_us[nodes], rows))
     return _packed_changes(columns, rows[order], fence[order], nodes[order])
 
 
@@ -116,7 +117,7 @@ def _packed_withdrawn(state: EngineState, fences: Sequence[FenceDefinition]) -> 
     columns = state.journal.columns
     rows, nodes = _chained(state.devices.columns.first_withdrawn, columns.following)
     fence = _change_fences(state, fences, nodes)
-    order = np.lexsort((columns.named_at_us[nodes], fence, columns.kind[nodes], rows))
+    order = np.lexsort((columns.named_at_us[nodes], columns.version[nodes], fence, columns.kind[nodes], rows))
     return _packed_changes(columns, rows[order], fence[order], nodes[order])
 
 
@@ -155,7 +156,15 @@ def _packed_routes(state: EngineState) -> list[PackedRoute]:
     packed: list[PackedRoute] = []
     for slot, route in state.routes.definitions.items():
         stops = [
-            (stop.stop_id, stop.longitude_deg, stop.latitude_deg, stop.planned_arrival_us, stop.service_time_us)
+            (
+                stop.stop_id,
+                stop.longitude_deg,
+                stop.latitude_deg,
+                stop.planned_arrival_us,
+                stop.service_time_us,
+                stop.fence_id,
+                stop.arrival_grace_us,
+            )
             for stop in route.stops
         ]
         packed.append(
@@ -168,6 +177,7 @@ def _packed_routes(state: EngineState) -> list[PackedRoute]:
                 expected_speed_mps=route.expected_speed_mps,
                 version=route.version,
                 state=[getattr(state.routes.columns, name)[slot].item() for name in STATE_FIELDS],
+                expected=state.expectations.packed(route),
             )
         )
     return sorted(packed, key=lambda route: (route.tenant, route.route_id))

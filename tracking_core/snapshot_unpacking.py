@@ -7,6 +7,7 @@ import numpy as np
 from drover.geofence.v1 import fence_pb2
 from geofence.wire import from_proto
 from tracking_core import presence_pool
+from tracking_core.arrivals import reckon_arrivals
 from tracking_core.columns import I32
 from tracking_core.definitions import DeviceIdentity, Route, RouteStop
 from tracking_core.device_table import NOTHING
@@ -47,7 +48,10 @@ def unpacked_state(packed: PackedState, settings: EngineSettings) -> EngineState
     for pair in packed.pairs:
         _fill_pair(state.pairs.pairs[pair.tenant, pair.proximity_id], pair)
     devices = state.devices
-    find_first_due(devices.rows, devices.columns, devices.journeys, timer_rules(settings), state.first_due_us)
+    expected = state.expectations.columns
+    for row in np.flatnonzero(expected.first != NOTHING).tolist():
+        reckon_arrivals(row, expected, state.presences.columns, devices.columns)
+    find_first_due(devices.rows, devices.columns, devices.journeys, expected, timer_rules(settings), state.first_due_us)
     return state
 
 
@@ -141,7 +145,13 @@ def _put_route(state: EngineState, packed: PackedRoute) -> None:
         expected_speed_mps=packed.expected_speed_mps,
         version=packed.version,
     )
-    slot = state.routes.put(route, state.devices.row_of(route.device), state.devices.columns)
+    row = state.devices.row_of(route.device)
+    slot = state.routes.put(route, row, state.devices.columns)
+    stops = {stop.stop_id: stop for stop in route.stops}
+    for stop_id, since_us, arrival in packed.expected:
+        fence = state.fences.slot_of(route.tenant, stops[stop_id].fence_id)
+        place = NOTHING if fence is None else fence
+        state.expectations.put(row, len(state.devices.columns.tenant), route, stops[stop_id], place, since_us, arrival)
     for name, value in zip(STATE_FIELDS, packed.state, strict=True):
         getattr(state.routes.columns, name)[slot] = value
 

@@ -16,11 +16,13 @@ from typing import NamedTuple
 
 from geofence.compiled import CompiledFences
 from geofence.kernel import scalar_kernel
+from tracking_core.arrivals import arrival_due_us, assume_arrivals, count_expected, expects
 from tracking_core.columns import I64
 from tracking_core.corrections import tell_news
 from tracking_core.device_table import NEVER, NOTHING, DeviceColumns
 from tracking_core.edits import EditColumns, settle_edits
 from tracking_core.event_rows import EventRows
+from tracking_core.expectations import ExpectedColumns
 from tracking_core.fix_quality import counted_fix, last_judged_us
 from tracking_core.geofencing import count_presences
 from tracking_core.journal import JournalColumns
@@ -50,25 +52,34 @@ def timer_rules(settings: EngineSettings) -> TimerRules:
 
 
 @scalar_kernel
-def due_now_us(row: int, devices: DeviceColumns, journeys: JourneyColumns, rules: TimerRules) -> int:
+def due_now_us(
+    row: int, devices: DeviceColumns, journeys: JourneyColumns, expected: ExpectedColumns, rules: TimerRules
+) -> int:
     """When the first timer of a device is due, by the log's clock; NEVER if none runs."""
     due_us = min(
         int(devices.due_us[row]),
         signal_due_us(row, devices, rules.signal_lost_after_us),
         trip_due_us(row, devices, journeys, rules.trip_silence_us),
+        arrival_due_us(row, expected),
     )
     return due_us if due_us == NEVER else due_us + int(devices.lag_us[row])
 
 
 @scalar_kernel
 def most_timers(
-    row: int, now_us: int, devices: DeviceColumns, fences: CompiledFences, presences: PresenceColumns
+    row: int,
+    now_us: int,
+    devices: DeviceColumns,
+    fences: CompiledFences,
+    presences: PresenceColumns,
+    expected: ExpectedColumns,
 ) -> int:
     """At most so many timers of a device fire by now; of a window that opens two, as a dwell may be over behind it."""
     openings = openings_inside(
         row, devices.counted_at_us[row], now_us - devices.lag_us[row], presences, devices, fences
     )
-    return int(count_presences(presences, row, devices) + 2 * openings + _MOST_OF_DEVICE)
+    visits = count_presences(presences, row, devices) + 2 * openings
+    return int(visits + count_expected(row, expected) + _MOST_OF_DEVICE)
 
 
 @scalar_kernel
@@ -79,15 +90,16 @@ def assume(
     fences: CompiledFences,
     presences: PresenceColumns,
     journeys: JourneyColumns,
+    expected: ExpectedColumns,
     journal: JournalColumns,
     rules: TimerRules,
 ) -> bool:
     """Fires what is due by the log's clock and was decided by no fix: notes it in the journal, for others to tell.
     False if there is no room in the journal, before anything changed.
     """
-    if due_now_us(row, devices, journeys, rules) > now_us:
+    if due_now_us(row, devices, journeys, expected, rules) > now_us:
         return True
-    if room_left(journal.following, journal.free) < most_timers(row, now_us, devices, fences, presences):
+    if room_left(journal.following, journal.free) < most_timers(row, now_us, devices, fences, presences, expected):
         return False
     until_us = now_us - devices.lag_us[row]
     # Right behind all that fixes decided, whenever it was due: the next fix takes back what stands behind the newest.
@@ -104,6 +116,8 @@ def assume(
             store_presence(presences, node, known, visit)
         node = presences.following[node]
     reckon_due(presences, row, devices)
+    if expects(row, expected):
+        assume_arrivals(row, behind_us, until_us, last, presences, devices, expected, journal)
     due_us = signal_due_us(row, devices, rules.signal_lost_after_us)
     if due_us <= until_us:
         journal.assumed[lose_signal(row, last, due_us, behind_us, devices, journal)] = 1
@@ -123,6 +137,7 @@ def fire_timers(
     fences: CompiledFences,
     presences: PresenceColumns,
     journeys: JourneyColumns,
+    expected: ExpectedColumns,
     journal: JournalColumns,
     edits: EditColumns,
     rules: TimerRules,
@@ -137,32 +152,42 @@ def fire_timers(
     if now_us < first_due_us[0]:
         return rows
     for row in range(start, rows):
-        if due_now_us(row, devices, journeys, rules) > now_us:
+        if due_now_us(row, devices, journeys, expected, rules) > now_us:
             continue
-        most = most_timers(row, now_us, devices, fences, presences)
+        most = most_timers(row, now_us, devices, fences, presences, expected)
         if len(events.kind) - events.filled[0] < most or room_left(journal.following, journal.free) < most:
             return row
         settle_edits(row, devices, timeline, journal, edits)
-        assume(row, now_us, devices, fences, presences, journeys, journal, rules)
+        assume(row, now_us, devices, fences, presences, journeys, expected, journal, rules)
         tell_news(journal, row, 0, last_judged_us(devices, row) + 1, False, devices, events)
-    find_first_due(rows, devices, journeys, rules, first_due_us)
+    find_first_due(rows, devices, journeys, expected, rules, first_due_us)
     return rows
 
 
 @scalar_kernel
 def find_first_due(
-    rows: int, devices: DeviceColumns, journeys: JourneyColumns, rules: TimerRules, first_due_us: I64
+    rows: int,
+    devices: DeviceColumns,
+    journeys: JourneyColumns,
+    expected: ExpectedColumns,
+    rules: TimerRules,
+    first_due_us: I64,
 ) -> None:
     """Writes when the first timer of the first rows is due, by the log's clock; NEVER for none."""
     first_us = NEVER
     for row in range(rows):
-        first_us = min(first_us, due_now_us(row, devices, journeys, rules))
+        first_us = min(first_us, due_now_us(row, devices, journeys, expected, rules))
     first_due_us[0] = first_us
 
 
 @scalar_kernel
 def expect_timers(
-    row: int, devices: DeviceColumns, journeys: JourneyColumns, rules: TimerRules, first_due_us: I64
+    row: int,
+    devices: DeviceColumns,
+    journeys: JourneyColumns,
+    expected: ExpectedColumns,
+    rules: TimerRules,
+    first_due_us: I64,
 ) -> None:
     """Minds the timers of a device that changed."""
-    first_due_us[0] = min(first_due_us[0], due_now_us(row, devices, journeys, rules))
+    first_due_us[0] = min(first_due_us[0], due_now_us(row, devices, journeys, expected, rules))

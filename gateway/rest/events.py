@@ -31,6 +31,7 @@ Kind = Literal[
     "corridor_left",
     "corridor_returned",
     "geofence_crossed",
+    "missed_arrival",
     "stop_began",
     "stop_ended",
     "trip_started",

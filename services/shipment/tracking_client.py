@@ -118,6 +118,7 @@ def route_of(shipment: Shipment) -> Route:
                 latitude_deg=stop.latitude_deg,
                 planned_arrival_us=stop.planned_arrival_us,
                 service_time_us=stop.service_time_us,
+                fence_id=stop.fence_id,
             )
             for stop in shipment.stops
         ],

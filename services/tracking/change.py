@@ -113,6 +113,10 @@ def _route(route: Route) -> core.Route:
                 latitude_deg=stop.latitude_deg,
                 planned_arrival_us=stop.planned_arrival_us if stop.HasField("planned_arrival_us") else None,
                 service_time_us=stop.service_time_us,
+                fence_id=stop.fence_id,
+                arrival_grace_us=(
+                    stop.arrival_grace_us if stop.HasField("arrival_grace_us") else core.DEFAULT_GRACE_US
+                ),
             )
             for stop in route.stops
         ),

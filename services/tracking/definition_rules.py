@@ -24,6 +24,8 @@ MOST_FIXES: Final = 100
 
 Message = TypeVar("Message", Fence, SensorLimit, Route, Proximity)
 
+LATEST_TIME_US: Final = 253_402_300_799_999_999
+LONGEST_GRACE_US: Final = 366 * 86_400_000_000
 _ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 _DEVICE_ID: Final = re.compile(r"[^\x00-\x1f]{1,128}")
 
@@ -91,7 +93,7 @@ def checked_limit(limit: SensorLimit, tenant: str) -> SensorLimit:
 
 def checked_route(route: Route, tenant: str, limits: Limits) -> Route:
     """Raises InvalidDefinition: bad_id, bad_device_id, no_stops, too_many_points, malformed, repeated_stop, not_finite,
-    coordinate_out_of_range, bad_speed, negative.
+    coordinate_out_of_range, bad_speed, bad_planned_arrival, bad_grace, negative.
     """
     _check_ids(route.route_id, route.device_id, "route")
     if not route.stops:
@@ -116,6 +118,13 @@ def checked_route(route: Route, tenant: str, limits: Limits) -> Route:
             raise InvalidDefinition(f"{longitude_deg}, {latitude_deg} is not a place", code="coordinate_out_of_range")
     if any(stop.service_time_us < 0 for stop in route.stops):
         raise InvalidDefinition("a service time is not negative", code="negative")
+    for stop in route.stops:
+        if stop.fence_id and not _ID.fullmatch(stop.fence_id):
+            raise InvalidDefinition("the id of a fence is 1 to 128 letters, digits or any of _ . : -", code="bad_id")
+        if not 0 <= stop.planned_arrival_us <= LATEST_TIME_US:
+            raise InvalidDefinition("a planned arrival is a time until the year 9999", code="bad_planned_arrival")
+        if not 0 <= stop.arrival_grace_us <= LONGEST_GRACE_US:
+            raise InvalidDefinition("a grace is at most a year, and not negative", code="bad_grace")
     if route.HasField("expected_speed_mps") and not 0.0 < route.expected_speed_mps < math.inf:
         raise InvalidDefinition("an expected speed is above 0", code="bad_speed")
     copy = Route()

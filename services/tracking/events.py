@@ -1,7 +1,8 @@
 """Core events to the wire: `TrackingEvent`, and what an event means to people.
 
 Severity, the first rules: crossing a fence, in, out and through, is INFO, and so is a dwell; a sensor that leaves its
-limits, a signal that is lost, and a corridor that is left are a WARNING, their return INFO; so is speeding; a tag
+limits, a signal that is lost, and a corridor that is left are a WARNING, their return INFO; so are speeding and a
+missed arrival; a tag
 that comes or goes is NONE, for a busy portal sees thousands, and what matters of them is the shipment service's to
 say; so are stops and trips, the day's work; the meeting and the parting of two devices that somebody watches is INFO.
 An event above NONE is an alert.
@@ -25,6 +26,7 @@ from drover.tracking.v1.event_pb2 import (
     GeofenceEntered,
     GeofenceExited,
     GeofenceSpeeding,
+    MissedArrival,
     Severity,
     SignalLost,
     SignalRestored,
@@ -37,6 +39,7 @@ from drover.tracking.v1.event_pb2 import (
     TripStarted,
 )
 from tracking_core.events import (
+    ArrivalMissed,
     CoreEvent,
     EventKind,
     ExcursionClosing,
@@ -69,6 +72,7 @@ SEVERITY_OF: Final[dict[EventKind, Severity.ValueType]] = {
     EventKind.CORRIDOR_LEFT: Severity.SEVERITY_WARNING,
     EventKind.CORRIDOR_RETURNED: Severity.SEVERITY_INFO,
     EventKind.GEOFENCE_CROSSED: Severity.SEVERITY_INFO,
+    EventKind.MISSED_ARRIVAL: Severity.SEVERITY_WARNING,
     EventKind.STOP_BEGAN: Severity.SEVERITY_NONE,
     EventKind.STOP_ENDED: Severity.SEVERITY_NONE,
     EventKind.TRIP_STARTED: Severity.SEVERITY_NONE,
@@ -189,6 +193,15 @@ def _details(core: CoreEvent) -> Any:
         case SignalChange():
             signal = SignalLost if core.kind is EventKind.SIGNAL_LOST else SignalRestored
             return signal(last_fix_at_us=details.last_fix_at_us)
+        case ArrivalMissed():
+            return MissedArrival(
+                route_id=core.subject_id,
+                route_version=core.subject_version,
+                stop_id=details.stop_id,
+                fence_id=details.fence_id,
+                planned_arrival_us=details.planned_arrival_us,
+                due_at_us=core.observed_at_us,
+            )
         case StopBeginning():
             return StopBegan()
         case StopEnding():

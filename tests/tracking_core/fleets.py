@@ -22,9 +22,13 @@ from tracking_core.definitions import (
     Definition,
     DeleteFence,
     DeleteLimit,
+    DeleteRoute,
     DeviceIdentity,
     PutFence,
     PutLimit,
+    PutRoute,
+    Route,
+    RouteStop,
     SensorLimit,
 )
 from tracking_core.settings import EngineSettings
@@ -148,10 +152,43 @@ limits = st.builds(
     minimum_duration_us=st.sampled_from([0, 10 * SECOND_US]),
     version=st.integers(1, 4),
 )
+# Arrivals that are due at no time at which a fix is, or a border is passed.
+plans = st.integers(-60, 30).map(lambda n: START_US + n * 5 * SECOND_US + 1_213_457)
+stops = st.builds(
+    lambda plan, fence_id, grace_us: (plan, fence_id, grace_us),
+    st.one_of(st.none(), plans, plans, plans),
+    st.sampled_from(["a", "b", "c", "a", "b", "c", ""]),
+    st.sampled_from([0, 20 * SECOND_US]),
+)
+routes = st.builds(
+    lambda **drawn: _route(**drawn),  # noqa: PLW0108 - defined below
+    device=devices,
+    route_id=st.sampled_from(["tour", "trip"]),
+    drawn=st.lists(stops, min_size=1, max_size=3),
+    version=st.integers(1, 4),
+)
+
+
+def _route(device: int, route_id: str, drawn: list[tuple[int | None, str, int]], version: int) -> Route:
+    planned = [
+        RouteStop(f"stop-{number}", 0.01, 0.01, plan, 0, fence_id, grace_us)
+        for number, (plan, fence_id, grace_us) in enumerate(drawn)
+    ]
+    return Route(IDENTITIES[device].tenant, f"{route_id}-{device}", device, tuple(planned), version=version)
+
+
 definitions: st.SearchStrategy[Definition] = st.one_of(
     st.builds(PutFence, fences),
     st.builds(PutFence, fences),
     st.builds(DeleteFence, st.sampled_from(["east", "west"]), st.sampled_from(["a", "b", "c"]), st.integers(1, 5)),
+    st.builds(PutRoute, routes),
+    st.builds(PutRoute, routes),
+    st.builds(
+        DeleteRoute,
+        st.sampled_from(["east", "west"]),
+        st.sampled_from(["tour-0", "tour-1", "trip-2"]),
+        st.integers(1, 5),
+    ),
     st.builds(PutLimit, limits),
     st.builds(DeleteLimit, st.sampled_from(["east", "west"]), st.sampled_from(["cold", "warm"]), st.integers(1, 5)),
 )
@@ -263,6 +300,16 @@ def _edit(random: np.random.Generator, version: int) -> Definition:
     if which < 0.6:
         return DeleteFence(tenant, str(random.choice(["a", "b", "c"])), version)
     number = int(random.integers(DEVICES))
+    if which < 0.66:
+        drawn = [
+            (
+                START_US + int(random.integers(0, 180)) * 5 * SECOND_US + 1_213_457,
+                str(random.choice(["a", "b", "c"])),
+                int(random.choice([0, 20 * SECOND_US])),
+            )
+            for _ in range(3)
+        ]
+        return PutRoute(_route(number, "tour", drawn, version))
     if which < 0.95:
         return PutLimit(
             SensorLimit(

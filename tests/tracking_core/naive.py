@@ -31,12 +31,17 @@ from tracking_core.definitions import (
     Definition,
     DeleteFence,
     DeleteLimit,
+    DeleteRoute,
     DeviceIdentity,
     PutFence,
     PutLimit,
+    PutRoute,
+    Route,
+    RouteStop,
     SensorLimit,
 )
 from tracking_core.events import (
+    ArrivalMissed,
     Cause,
     CoreEvent,
     Direction,
@@ -212,6 +217,10 @@ class NaivePresence:
     crossing: tuple[int, float, float] | None = None
     entered_us: int = 0
     """When it came in, or was restated."""
+    came_us: int = 0
+    """When it came in, ..."""
+    shown_us: int = 0
+    """... and the fix that showed it."""
     settled_us: int | None = None
     """What was due of the visit up to then, and then itself, is told."""
     dwelt: bool = False
@@ -223,6 +232,34 @@ class NaivePresence:
 
 
 @dataclasses.dataclass
+class NaiveExpectation:
+    """An arrival that is waited for."""
+
+    route: Route
+    stop: RouteStop
+    since_us: int
+    state: str = "waiting"
+
+    @property
+    def open(self) -> bool:
+        return self.state == "waiting"
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.route.tenant, self.stop.fence_id
+
+    @property
+    def due_us(self) -> int:
+        planned_us = self.stop.planned_arrival_us
+        return 2**62 if planned_us is None else planned_us + self.stop.arrival_grace_us
+
+    @property
+    def comes_back(self) -> bool:
+        earlier = self.route.stops[: self.route.stops.index(self.stop)]
+        return any(each.fence_id == self.stop.fence_id for each in earlier)
+
+
+@dataclasses.dataclass
 class NaiveState:
     """What a fold over fixes knows."""
 
@@ -231,10 +268,13 @@ class NaiveState:
     presences: dict[tuple[str, str], NaivePresence] = dataclasses.field(default_factory=dict)
     lost: bool = False
     journey: NaiveJourney | None = None
+    expected: dict[str, list[NaiveExpectation]] = dataclasses.field(default_factory=dict)
+    """By route."""
 
     def copy(self) -> NaiveState:
         presences = {key: dataclasses.replace(presence) for key, presence in self.presences.items()}
-        return NaiveState(self.counted, self.suspect, presences, self.lost, copy.deepcopy(self.journey))
+        expected = {name: [dataclasses.replace(each) for each in kept] for name, kept in self.expected.items()}
+        return NaiveState(self.counted, self.suspect, presences, self.lost, copy.deepcopy(self.journey), expected)
 
     def visited(self) -> set[tuple[str, str]]:
         """Where it is inside, or may be."""
@@ -303,6 +343,10 @@ class NaiveDevice:
         for event in self.assumed:
             if event.kind == EventKind.SIGNAL_LOST:
                 self.state.lost = True
+            elif event.kind == EventKind.MISSED_ARRIVAL:
+                for each in self.state.expected[event.subject_id]:
+                    if each.stop.stop_id == event.details.stop_id:
+                        each.state = "missed"
             elif event.kind == EventKind.TRIP_ENDED:
                 assert self.state.journey is not None
                 self.state.journey.on_trip, self.state.journey.departure = False, None
@@ -491,14 +535,18 @@ class NaiveEngine:
     def _due(self, device: NaiveDevice) -> list[CoreEvent]:
         """What happens from the newest fix until now if nothing more is heard."""
         last, after_us = device.state.counted, self.settings.signal_lost_after_us
-        if last is None or device.identity is None:
+        if device.identity is None:
             return []
         until_us = self.now_us - device.lag_us
+        if last is None:
+            nowhere = Position(device.identity.number, 0, NAN, NAN)
+            return [self._missed(each, nowhere, assumed=True) for each in self._overdue(device.state, until_us)]
         events = []
         for key, presence in sorted(device.state.presences.items()):
             left_us = math.inf if presence.crossing is None else presence.crossing[0]
             told, _ = self._timed(self.fences[key], presence, last, until_us, left_us)
             events += [event._replace(assumed=True) for event in told]
+        events += [self._missed(each, last, assumed=True) for each in self._overdue(device.state, until_us)]
         due_us = last.observed_at_us + after_us
         if after_us and not device.state.lost and due_us <= until_us:
             events.append(self._signal(EventKind.SIGNAL_LOST, last, last, due_us, assumed=True))
@@ -542,6 +590,56 @@ class NaiveEngine:
                     events[-1] = events[-1]._replace(details=FenceDwell(fence.definition.name, begins_us))
         return events, False
 
+    @staticmethod
+    def _is_next(state: NaiveState, each: NaiveExpectation) -> bool:
+        """Whether the device was at all stops before it, of those at the same fence that are waited for."""
+        before = itertools.takewhile(lambda other: other is not each, state.expected[each.route.route_id])
+        return all(other.state in ("arrived", "late") for other in before if other.key == each.key)
+
+    def _overdue(self, state: NaiveState, until_us: int) -> list[NaiveExpectation]:
+        """What was due, and is not held by an entry that is pending."""
+        found = []
+        for each in itertools.chain.from_iterable(state.expected.values()):
+            presence = state.presences.get(each.key)
+            held = presence is not None and not presence.inside and presence.against > 0 and self._is_next(state, each)
+            held = held and presence.crossing[0] <= each.due_us
+            if each.open and each.key in self.fences and each.due_us <= until_us and not held:
+                found.append(each)
+        return found
+
+    def _missed(self, each: NaiveExpectation, last: Position, *, assumed: bool) -> CoreEvent:
+        details = ArrivalMissed(each.stop.stop_id, each.stop.fence_id, each.stop.planned_arrival_us or 0)
+        event = self._signal(EventKind.MISSED_ARRIVAL, last, last, each.due_us, assumed=assumed)
+        return event._replace(
+            cause=Cause.TIMER, subject_id=each.route.route_id, subject_version=each.route.version, details=details
+        )
+
+    def _arrivals(self, state: NaiveState, last: Position, fix: Position, entered: Iterable[str]) -> list[CoreEvent]:
+        """What a fix says of all that is waited for; with the fences that it shows to have been entered."""
+        expected = [
+            each
+            for each in itertools.chain.from_iterable(state.expected.values())
+            if each.key in self.fences and fix.observed_at_us > each.since_us
+        ]
+        came = []
+        for each in expected:
+            presence = state.presences.get(each.key)
+            inside = presence is not None and presence.inside
+            if inside and (not each.comes_back or each.stop.fence_id in entered) and self._is_next(state, each):
+                came.append(each)
+        in_time = [each for each in came if each.open and state.presences[each.key].came_us <= each.due_us]
+        overdue = [
+            each for each in self._overdue(state, fix.observed_at_us) if each in expected and each not in in_time
+        ]
+        for each in overdue:
+            each.state = "missed"
+        for each in came:
+            if each in in_time:
+                each.state = "arrived"
+            elif each.state == "missed":
+                each.state = "late"
+        return [self._missed(each, last, assumed=False) for each in overdue]
+
     def _by_time(self, kind: EventKind, fence: NaiveFence, last: Position, at_us: int) -> CoreEvent:
         event = self._crossed(kind, last.device, fence, last, None, Cause.TIMER)
         return event._replace(observed_at_us=at_us, confirmed_at_us=at_us)
@@ -576,6 +674,10 @@ class NaiveEngine:
                 return self._put_fence(fence)
             case DeleteFence(tenant, fence_id, version) if self._news("fence", tenant, fence_id, version):
                 return self._delete_fence((tenant, fence_id))
+            case PutRoute(route) if self._news("route", route.tenant, route.route_id, route.version):
+                self._put_route(route)
+            case DeleteRoute(tenant, route_id, version) if self._news("route", tenant, route_id, version):
+                self._forget_route(tenant, route_id)
             case PutLimit(limit) if self._news("limit", limit.tenant, limit.limit_id, limit.version):
                 return self._put_limit(limit)
             case DeleteLimit(tenant, limit_id, version) if self._news("limit", tenant, limit_id, version):
@@ -587,6 +689,40 @@ class NaiveEngine:
             return False
         self.versions[kind, tenant, name] = version
         return True
+
+    def _put_route(self, route: Route) -> None:
+        device = self.devices[route.device]
+        known = {each.stop: each.state for each in device.state.expected.get(route.route_id, [])}
+        for event in device.assumed:
+            for stop in known:
+                if (event.subject_id, getattr(event.details, "stop_id", "")) == (route.route_id, stop.stop_id):
+                    known[stop] = "missed"
+        self._forget_route(route.tenant, route.route_id)
+        fix = device.state.counted
+        expected = []
+        for number, stop in enumerate(route.stops):
+            later = [each.fence_id for each in route.stops[number + 1 :] if each.planned_arrival_us is not None]
+            each = NaiveExpectation(route, stop, -(2**63) if fix is None else fix.observed_at_us)
+            planned = stop.planned_arrival_us is not None or stop.fence_id in later
+            if not stop.fence_id or not planned or (fix is not None and each.due_us <= fix.observed_at_us):
+                continue
+            each.state = known.get(stop, "waiting")
+            presence = device.state.presences.get(each.key)
+            inside = fix is not None and presence is not None and presence.inside
+            if each.open and inside and not each.comes_back:
+                each.state = "arrived" if each.key in self.fences else "waiting"
+            expected.append(each)
+        for state in (device.state, device.base):
+            state.expected[route.route_id] = [dataclasses.replace(each) for each in expected]
+        self._looked_us = None
+
+    def _forget_route(self, tenant: str, route_id: str) -> None:
+        for device in self.devices.values():
+            if device.identity is not None and device.identity.tenant == tenant:
+                for state in (device.state, device.base):
+                    state.expected.pop(route_id, None)
+                device.told = [(at, event) for at, event in device.told if event.subject_id != route_id]
+                device.assumed = [event for event in device.assumed if event.subject_id != route_id]
 
     def _put_fence(self, definition: FenceDefinition) -> list[CoreEvent]:
         key = (definition.tenant, definition.fence_id)
@@ -600,22 +736,22 @@ class NaiveEngine:
             fix = device.state.counted
             if fix is None or device.identity is None or device.identity.tenant != definition.tenant:
                 continue
-            rescheduled = old is not None and old.definition.active != definition.active
+            tells = fence.tells(fix.observed_at_us)
             presence = device.state.presences.get(key)
             if presence is not None and presence.inside:
                 for event in device.assumed:
                     if event.subject_id == definition.fence_id:
                         _settle_visit(presence, event)
                 device.assumed = [each for each in device.assumed if each.subject_id != definition.fence_id]
-                if rescheduled:
-                    if not moved and fence.tells(fix.observed_at_us) and not old.tells(fix.observed_at_us):
+                if old is not None and old.definition.active != definition.active:
+                    stays = not moved or fence.holds(fix.latitude_deg, fix.longitude_deg)
+                    if stays and tells and not old.tells(fix.observed_at_us):
                         kind = _kind(fence, enters=True)
                         events.append(self._crossed(kind, number, fence, fix, None, Cause.DEFINITION))
                     presence.entered_us, presence.settled_us = fix.observed_at_us, None
             if not moved:
                 continue
             presence = device.state.presences.setdefault(key, NaivePresence(inside=False))
-            tells = fence.tells(fix.observed_at_us)
             if fence.holds(fix.latitude_deg, fix.longitude_deg):
                 if not presence.inside:
                     if tells:
@@ -628,7 +764,24 @@ class NaiveEngine:
                     events.append(self._crossed(_kind(fence, enters=False), number, fence, fix, None, Cause.DEFINITION))
                 device.state.presences[key] = NaivePresence(inside=False)
         _settle(concerned)
+        for device in self.devices.values():
+            self._see_arrivals(device, key)
         return sorted(events, key=lambda event: (event.kind == EventKind.GEOFENCE_ENTERED, event.confirmed_at_us))
+
+    def _see_arrivals(self, device: NaiveDevice, key: tuple[str, str]) -> None:
+        """After an edit of a fence where an arrival may be waited for."""
+        state, fix = device.state, device.state.counted
+        presence = state.presences.get(key)
+        for each in itertools.chain.from_iterable(state.expected.values()):
+            if each.key == key and fix is not None and each.open:
+                there = presence is not None and presence.inside and not each.comes_back
+                if each in self._overdue(state, fix.observed_at_us):
+                    each.state = "missed"
+                elif there and fix.observed_at_us < each.due_us:
+                    each.state = "arrived"
+                for other in device.base.expected[each.route.route_id]:
+                    if other.stop == each.stop:
+                        other.state = each.state
 
     def _delete_fence(self, key: tuple[str, str]) -> list[CoreEvent]:
         fence = self.fences.pop(key, None)
@@ -769,8 +922,11 @@ class NaiveEngine:
             told = []
             for key, fence in self._fences_near(state, fix):
                 inside = fence.holds(fix.latitude_deg, fix.longitude_deg)
-                presence = state.presences[key] = NaivePresence(inside, entered_us=fix.observed_at_us)
+                at_us = fix.observed_at_us
+                presence = state.presences[key] = NaivePresence(inside, entered_us=at_us, came_us=at_us)
                 told += self._speed(presence, fence, inside, None, fix)
+            nowhere = dataclasses.replace(fix, latitude_deg=NAN, longitude_deg=NAN)
+            told += self._arrivals(state, nowhere, fix, [])
             return Verdict.OK, self._travel(state, fix, connected=False) + told
         if fix.observed_at_us == state.last_us:
             return Verdict.CONFLICTING, []
@@ -790,7 +946,12 @@ class NaiveEngine:
         near = self._fences_near(state, fix)
         crossings = [event for _, fence in near for event in self._visit(state, fence, before, last, fix)]
         crossings.sort(key=lambda event: (event.kind == EventKind.GEOFENCE_ENTERED, event.subject_id))
-        return Verdict.OK, events + crossings
+        entered = [
+            key[1]
+            for key, presence in state.presences.items()
+            if presence.inside and presence.shown_us == fix.observed_at_us
+        ]
+        return Verdict.OK, events + crossings + self._arrivals(state, last, fix, entered)
 
     def _silence(self, state: NaiveState, last: Position, fix: Position) -> list[CoreEvent]:
         """What a gap says."""
@@ -911,7 +1072,8 @@ class NaiveEngine:
             left_us = events[0].observed_at_us
         elif events:
             was = presence
-            presence.entered_us = events[0].observed_at_us
+            presence.entered_us = presence.came_us = events[0].observed_at_us
+            presence.shown_us = fix.observed_at_us
         elif presence is not None and presence.crossing is not None:
             left_us = presence.crossing[0]
         events = [event for event in events if fence.tells(event.observed_at_us)]

@@ -115,13 +115,14 @@ def test_busy_fleets_do_everything() -> None:
         events.update((event.kind, event.cause) for event in concluded)
         verdicts.update(map(Verdict, judged))
     for kind in (EventKind.GEOFENCE_ENTERED, EventKind.GEOFENCE_EXITED, EventKind.EXCURSION_OPENED):
-        assert events[kind, Cause.MOVEMENT] > 50
+        assert events[kind, Cause.MOVEMENT] > 40
         assert events[kind, Cause.DEFINITION] > 5
     assert events[EventKind.EXCURSION_CLOSED, Cause.MOVEMENT] > 20
     assert events[EventKind.GEOFENCE_DWELT, Cause.TIMER] > 50
     assert events[EventKind.GEOFENCE_ENTERED, Cause.TIMER] > 30
     assert events[EventKind.GEOFENCE_SPEEDING, Cause.MOVEMENT] > 50
     assert events[EventKind.GEOFENCE_CROSSED, Cause.MOVEMENT] > 10
+    assert events[EventKind.MISSED_ARRIVAL, Cause.TIMER] > 20
     assert events[EventKind.SIGNAL_LOST, Cause.TIMER] > 20
     assert events[EventKind.SIGNAL_RESTORED, Cause.MOVEMENT] > 20
     assert events[EventKind.TAG_ARRIVED, Cause.MOVEMENT] > 50

@@ -10,12 +10,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from geofence.definition import FenceDefinition
 from tests.tracking_core import naive
-from tests.tracking_core.fleets import IDENTITIES, STEP_DEG, fences
+from tests.tracking_core.fleets import IDENTITIES, STEP_DEG, fences, routes
 from tests.tracking_core.readings import HOUR_US, NAN, SECOND_US, START_US, Position, columns_of
-from tracking_core.definitions import PutFence
+from tracking_core.definitions import PutFence, PutRoute, Route
 from tracking_core.engine import Engine
-from tracking_core.events import CoreEvent, Standing
+from tracking_core.events import CoreEvent, EventKind, Standing
 from tracking_core.settings import EngineSettings
 from tracking_core.verdicts import Verdict
 
@@ -37,7 +38,10 @@ NARROW = dataclasses.replace(WIDE, kept_fixes=4)
 Key = tuple[int, int, float, float]
 
 places = st.tuples(st.integers(0, 4), st.integers(0, 4))
-drawn_fences = st.lists(fences, min_size=1, max_size=5)
+drawn_fences = st.tuples(st.lists(fences, min_size=1, max_size=5), st.lists(routes, max_size=3)).map(
+    lambda drawn: [*drawn[0], *drawn[1]]
+)
+"""And routes past them, whose arrivals are waited for."""
 
 
 @st.composite
@@ -69,9 +73,9 @@ class Told:
         self.rules = rules
         self.engine = Engine(rules)
         self.engine.announce(IDENTITIES)
-        for version, fence in enumerate(drawn, 1):
-            self.engine.define(PutFence(type(fence)(**{**_fields(fence), "version": version})), START_US)
         self.events: list[CoreEvent] = []
+        for version, each in enumerate(drawn, 1):
+            self.events += self.engine.define(put(each, version), START_US).events
         self.now_us = NOW_US
         self.verdicts: dict[Key, int] = {}
 
@@ -113,8 +117,10 @@ class Told:
         return [getattr(latest, name).tolist() for name in ("device", "observed_at_us", "latitude_deg", "accuracy_m")]
 
 
-def _fields(fence) -> dict:
-    return {name: getattr(fence, name) for name in type(fence).__dataclass_fields__}
+def put(drawn: FenceDefinition | Route, version: int) -> PutFence | PutRoute:
+    """The edit that puts it, as this version."""
+    versioned = dataclasses.replace(drawn, version=version)
+    return PutFence(versioned) if isinstance(versioned, FenceDefinition) else PutRoute(versioned)
 
 
 def _key(fix: Position) -> Key:
@@ -207,9 +213,8 @@ def test_it_ends_as_the_oracle_says_of_the_ordered_stream(
 ) -> None:
     oracle = naive.NaiveEngine(WIDE)
     oracle.announce(IDENTITIES)
-    for version, fence in enumerate(drawn, 1):
-        oracle.define(PutFence(type(fence)(**{**_fields(fence), "version": version})), START_US)
-    expected = [event for fix in fixes for event in oracle.read(fix, NOW_US)[1]] + oracle.tick(NOW_US + HOUR_US)
+    expected = [event for version, each in enumerate(drawn, 1) for event in oracle.define(put(each, version), START_US)]
+    expected += [event for fix in fixes for event in oracle.read(fix, NOW_US)[1]] + oracle.tick(NOW_US + HOUR_US)
     arriving = fixes.copy()
     choose.shuffle(arriving)
     shuffled = deliver(Told(WIDE, drawn), arriving, choose)
@@ -224,5 +229,7 @@ def test_what_comes_in_order_is_never_corrected(fixes: list[Position], drawn: li
     told = Told(WIDE, drawn).take([fix for fix in fixes if fix.device == 0])
     # Two fixes of one time have no order: the second may be the one that counts.
     if len({fix.observed_at_us for fix in fixes if fix.device == 0}) == sum(fix.device == 0 for fix in fixes):
-        assert {event.revision for event in told.events} <= {0}
-        assert {event.standing for event in told.events} <= {Standing.TOLD}
+        # Of an hour's backlog of a device that was never heard of, an arrival that was due counted as missed before.
+        rest = [event for event in told.events if event.kind != EventKind.MISSED_ARRIVAL]
+        assert {event.revision for event in rest} <= {0}
+        assert {event.standing for event in rest} <= {Standing.TOLD}

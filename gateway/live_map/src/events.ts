@@ -141,6 +141,7 @@ export function describe(event: TrackingEvent): string {
     case "geofence_dwelt": return `stayed at ${fence}`;
     case "geofence_speeding": return `too fast in ${fence}: ${kmh(details.speed_mps)} where ${kmh(details.limit_mps)} is the limit`;
     case "geofence_crossed": return `passed through ${fence}`;
+    case "missed_arrival": return `not at stop ${String(details.stop_id || details.fence_id)} in time`;
     case "corridor_left": return `strayed from ${fence}`;
     case "corridor_returned": return details.restated ? `on ${fence} as its hours begin` : `back on ${fence}`;
     case "signal_lost": return "signal lost";

@@ -44,6 +44,7 @@ test("says what happened", () => {
   expect(words(readEvent(json(1, { details: { fence_name: "Yard", restated: true } })))).toBe("in Yard as its hours begin");
   expect(words(readEvent(json(1, { kind: "geofence_exited", details: { fence_id: "yard", fence_name: "" } })))).toBe("left yard");
   expect(words(readEvent(json(1, { kind: "excursion_opened", details: { quantity: "temperature_celsius", value: 9.44 } })))).toBe("out of limits: 9.4 °C");
+  expect(words(readEvent(json(1, { kind: "missed_arrival", details: { stop_id: "s2", fence_id: "yard" } })))).toBe("not at stop s2 in time");
   expect(words(readEvent(json(1, { kind: "signal_lost", details: {} })))).toBe("signal lost");
   expect(words(readEvent(json(1, { kind: "stop_began", details: {} })))).toBe("stopped");
   expect(words(readEvent(json(1, { kind: "stop_ended", details: {} })))).toBe("left its stop");

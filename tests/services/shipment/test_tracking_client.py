@@ -52,6 +52,7 @@ async def test_stops_become_fences_limits_limits_and_the_way_a_route(
     )  # fmt: skip
     route = tracking.defined[TENANT, "route", "s-1"]
     assert (route.device_id, [each.stop_id for each in route.stops]) == (DEVICE, ["a", "b", "c"])
+    assert [each.fence_id for each in route.stops] == [fence("a"), "port", fence("c")]
     assert list(route.longitude_deg) == [5.12, 5.5, 6.09]
     assert not route.HasField("expected_speed_mps")
 

@@ -216,6 +216,7 @@ def test_every_change_is_what_the_engine_is_told():
     message = Route(route_id="r", tenant="acme", device_id="van", longitude_deg=[1, 2], latitude_deg=[3, 4], version=2)
     message.stops.add(stop_id="s", longitude_deg=2.0, latitude_deg=4.0, planned_arrival_us=T0)
     message.stops.add(stop_id="t", longitude_deg=2.0, latitude_deg=4.0, service_time_us=5)
+    message.stops.add(stop_id="u", longitude_deg=2.0, latitude_deg=4.0, fence_id="yard", arrival_grace_us=0)
     stored = Definition(
         DefinitionKind.ROUTE, "acme", "r", 2, deleted=False, device_id="van", body=message.SerializeToString()
     )
@@ -225,6 +226,7 @@ def test_every_change_is_what_the_engine_is_told():
     assert planned.route.stops == (
         core.RouteStop("s", 2.0, 4.0, T0, 0),
         core.RouteStop("t", 2.0, 4.0, None, 5),
+        core.RouteStop("u", 2.0, 4.0, None, 0, "yard", 0),
     )
     assert (planned.route.device, planned.route.version, planned.route.expected_speed_mps) == (1, 2, 13.9)
     assert core_definition(change_of(proximity(), 1, 5)) == core.PutProximity(

@@ -9,6 +9,7 @@ from services.tracking.events import EVENT_COLUMNS, SEVERITY_OF, event_rows, pub
 from services.tracking.tables import events
 from tests.services.tracking.build import T0
 from tracking_core.events import (
+    ArrivalMissed,
     Cause,
     CoreEvent,
     Direction,
@@ -45,6 +46,7 @@ DETAILS: dict[EventKind, EventDetails] = {
     EventKind.GEOFENCE_CROSSED: FencePassage("Port", T0 + 3, Direction.BACKWARD),
     EventKind.CORRIDOR_LEFT: FenceCrossing("Road"),
     EventKind.CORRIDOR_RETURNED: FenceCrossing("Road"),
+    EventKind.MISSED_ARRIVAL: ArrivalMissed("rotterdam", "port", T0 - 15),
     EventKind.STOP_BEGAN: StopBeginning(),
     EventKind.STOP_ENDED: StopEnding(T0 - 11),
     EventKind.TRIP_STARTED: TripStart(),
@@ -76,6 +78,8 @@ def test_every_kind_becomes_its_field_of_the_oneof(kind: EventKind):
         assert getattr(detail, name, False) == value
     if isinstance(DETAILS[kind], ExcursionOpening | ExcursionClosing):
         assert detail.limit_id == "subject"
+    if kind is EventKind.MISSED_ARRIVAL:
+        assert (detail.route_id, detail.route_version, detail.due_at_us) == ("subject", 4, T0)
     if isinstance(DETAILS[kind], FenceCrossing | FenceDwell | FenceSpeeding | FencePassage):
         assert detail.fence_id == "subject"
         assert detail.fence_version == 4
@@ -104,6 +108,7 @@ def test_severities():
         "corridor_left",
         "excursion_opened",
         "geofence_speeding",
+        "missed_arrival",
         "signal_lost",
     }
     assert {kind.value for kind, severity in SEVERITY_OF.items() if severity == event_pb2.SEVERITY_NONE} == {

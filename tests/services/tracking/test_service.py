@@ -314,6 +314,27 @@ async def test_limits_that_cannot_be_obeyed_are_refused(change: dict[str, object
     assert raised.value.code == code
 
 
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"fence_id": "no spaces"}, "bad_id"),
+        ({"planned_arrival_us": -1}, "bad_planned_arrival"),
+        ({"planned_arrival_us": 2**62}, "bad_planned_arrival"),
+        ({"arrival_grace_us": -1}, "bad_grace"),
+        ({"arrival_grace_us": 2**62}, "bad_grace"),
+    ],
+)
+async def test_arrivals_that_cannot_be_waited_for_are_refused(change: dict[str, object], code: str):
+    from services.tracking.definition_rules import checked_route
+    from services.tracking.model import InvalidDefinition
+    from services.tracking.ports import Limits
+
+    stop = RouteStop(stop_id="s", longitude_deg=11.0, latitude_deg=48.1, **change)  # type: ignore[arg-type]
+    with pytest.raises(InvalidDefinition) as raised:
+        checked_route(Route(route_id="r", device_id="d", stops=[stop]), "acme", Limits(9, 9))
+    assert raised.value.code == code
+
+
 async def test_a_timer_of_an_idle_partition_fires_by_a_tick(tmp_path: pathlib.Path, redis_url: str):
     common, tracking = settings(tmp_path, redis_url, tag_silence_s=0.5)
     async with running(common, tracking) as service:
