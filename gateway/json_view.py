@@ -23,7 +23,7 @@ from drover.api.tracking.v1.tracking_service_pb2 import LatestPosition, TrackPoi
 from drover.tracking.v1 import event_pb2
 from drover.tracking.v1.event_pb2 import Severity, TrackingEvent
 from drover.tracking.v1.explanation_pb2 import Explanation
-from tracking_core import epc
+from tracking_core.tags import epc
 
 Json = dict[str, Any]
 

@@ -33,11 +33,12 @@ def folder_of(file: str) -> str | None:
     path = pathlib.Path(file).resolve()
     if path.parent.parts[: len(_ROOT.parts)] != _ROOT.parts or path.relative_to(_ROOT).parts[0] not in ROOMS:
         return None
-    room = _ROOT / path.relative_to(_ROOT).parts[0]
+    room, *within = path.relative_to(_ROOT).with_suffix("").parts
     given = os.environ.get("NUMBA_CACHE_DIR")
-    base = pathlib.Path(given) if given else room / "__pycache__"
-    _forget_old(base, f"kernels-{path.stem}-")
-    return str(base / f"kernels-{path.stem}-{_digest(path)}")
+    base = pathlib.Path(given) if given else _ROOT / room / "__pycache__"
+    name = ".".join(within)  # files of one name in different folders do not forget each other
+    _forget_old(base, f"kernels-{name}-")
+    return str(base / f"kernels-{name}-{_digest(path)}")
 
 
 @functools.cache

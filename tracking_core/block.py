@@ -41,7 +41,7 @@ class EntryKind(enum.IntEnum):
     TICK = 4
     """Nothing: only the time of the entry counts, for timers."""
     COMPANION = 5
-    """Fixes of devices in other partitions that proximities of this one need (companions.py)."""
+    """Fixes of devices in other partitions that proximities of this one need (pairs/companions.py)."""
 
 
 class DamagedBlockError(ValueError):

@@ -14,7 +14,8 @@ from geofence.kernel import scalar_kernel
 from geofence.transitions import Crossing
 from tracking_core.columns import NO_TIME
 from tracking_core.device_table import NOTHING, DeviceColumns
-from tracking_core.event_rows import (
+from tracking_core.node_pool import give_back
+from tracking_core.telling.event_rows import (
     AMENDED,
     ARRIVAL_MISSED,
     DWELT,
@@ -25,9 +26,8 @@ from tracking_core.event_rows import (
     WITHDRAWN,
     EventRows,
 )
-from tracking_core.geofencing import write_crossing
-from tracking_core.journal import ARRIVAL, NO_CROSSING, JournalColumns
-from tracking_core.node_pool import give_back
+from tracking_core.telling.journal import ARRIVAL, NO_CROSSING, JournalColumns
+from tracking_core.visits.geofencing import write_crossing
 
 _FARTHEST_US: Final = 2**63 - 1
 

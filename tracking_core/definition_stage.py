@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping
 
 from geofence.active_times import TimesPool
 from geofence.definition import ALWAYS, ActiveTimes, FenceDefinition, same_shape
-from tracking_core import geofencing, opening, sensor_limits
-from tracking_core.arrivals import reckon_arrivals, resolve_arrival
 from tracking_core.columns import NO_TIME
 from tracking_core.definitions import (
     Definition,
@@ -26,11 +24,14 @@ from tracking_core.definitions import (
 from tracking_core.device_table import NOTHING
 from tracking_core.engine_state import EngineState
 from tracking_core.event_building import EventBuilding
-from tracking_core.event_rows import EventBuffer
 from tracking_core.events import Cause, CoreEvent
-from tracking_core.expectations import WAITING, is_expected
-from tracking_core.route_following import RouteRules, follow
+from tracking_core.routes.arrivals import reckon_arrivals, resolve_arrival
+from tracking_core.routes.expectations import WAITING, is_expected
+from tracking_core.routes.following import RouteRules, follow
+from tracking_core.sensors import limits as sensor_limits
 from tracking_core.stages import run_stage
+from tracking_core.telling.event_rows import EventBuffer
+from tracking_core.visits import geofencing, opening
 
 
 class DefinitionStage:

@@ -15,11 +15,11 @@ from geofence.kernel import scalar_kernel
 from tracking_core.aligned_records import RecordColumns, empty_records, more_records
 from tracking_core.columns import F32, F64, I8, I32, I64, NO_TIME, U32
 from tracking_core.definitions import DeviceIdentity
+from tracking_core.fixes.timeline import MARK, PLACE, SUSPECT, Timeline
 from tracking_core.growth import next_size
 from tracking_core.journey_records import JOURNEY, TRIP, JourneyColumns
 from tracking_core.memory import Memory, empty_memory, more_memory
 from tracking_core.settings import EngineSettings
-from tracking_core.timeline import MARK, PLACE, SUSPECT, Timeline
 
 NO_TENANT: Final = -1
 NOTHING: Final = -1

@@ -15,11 +15,11 @@ from geofence.kernel import inlined_kernel, scalar_kernel
 from geofence.surroundings import Box
 from tracking_core.columns import F64, I32, I64
 from tracking_core.device_table import NEVER, NOTHING, DeviceColumns
-from tracking_core.fix_quality import last_judged_us
+from tracking_core.fixes.quality import last_judged_us
+from tracking_core.fixes.timeline import Timeline, base_us, place_of
 from tracking_core.growth import longer, next_size
-from tracking_core.journal import JournalColumns, forget_changes
 from tracking_core.presence_pool import PresenceColumns, find_presence
-from tracking_core.timeline import Timeline, base_us, place_of
+from tracking_core.telling.journal import JournalColumns, forget_changes
 from tracking_core.verdicts import Verdict
 
 _OK = int(Verdict.OK)

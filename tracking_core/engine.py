@@ -21,34 +21,34 @@ from tracking_core.columns import (
     SensorColumns,
     TagColumns,
 )
-from tracking_core.companions import CompanionColumns
 from tracking_core.definition_stage import DefinitionStage
 from tracking_core.definitions import Definition, DeviceIdentity, PutFence, PutProximity, PutRoute
 from tracking_core.device_table import NEVER
 from tracking_core.door import let_in
 from tracking_core.engine_state import EngineState
-from tracking_core.eta import RouteEta, predict
 from tracking_core.event_building import EventBuilding
-from tracking_core.event_rows import EventBuffer
 from tracking_core.events import Cause, CoreEvent
 from tracking_core.fix_folding import FoldingRules, fold_fixes, no_progress, settle
-from tracking_core.fix_quality import quality_rules
-from tracking_core.folded_fixes import ChangeBuffer, FoldedFixes, empty_folded
-from tracking_core.journey_table import latest_journeys
-from tracking_core.journeys import journey_rules
+from tracking_core.fixes.folded import ChangeBuffer, FoldedFixes, empty_folded
+from tracking_core.fixes.motion import motion_rules, newest_fixes
+from tracking_core.fixes.quality import quality_rules
+from tracking_core.journeys.journeys import journey_rules
+from tracking_core.journeys.table import latest_journeys
 from tracking_core.live_frame import LiveColumns, empty_live, last_live
-from tracking_core.motion import motion_rules, newest_fixes
-from tracking_core.passages import passage_rules
+from tracking_core.pairs.companions import CompanionColumns
 from tracking_core.presence_pool import inside_of
-from tracking_core.route_following import follow_routes, route_rules
-from tracking_core.sample_quality import sample_rules
-from tracking_core.sensor_limits import check_samples
+from tracking_core.routes.eta import RouteEta, predict
+from tracking_core.routes.following import follow_routes, route_rules
+from tracking_core.sensors.limits import check_samples
+from tracking_core.sensors.quality import sample_rules
 from tracking_core.settings import EngineSettings
-from tracking_core.snapshot import pack_state, unpack_state
+from tracking_core.snapshots.snapshot import pack_state, unpack_state
 from tracking_core.stages import run_stage
 from tracking_core.step_result import LatestColumns, StepResult, VerdictChangeColumns, no_verdict_changes
-from tracking_core.tag_presence import expire_tags, read_tags
+from tracking_core.tags.presence import expire_tags, read_tags
+from tracking_core.telling.event_rows import EventBuffer
 from tracking_core.timers import find_first_due, fire_timers, timer_rules
+from tracking_core.visits.passages import passage_rules
 
 
 class Engine:
@@ -78,8 +78,8 @@ class Engine:
     def restore(cls, data: bytes, settings: EngineSettings) -> Engine:
         """An engine that goes on where `snapshot` was taken.
 
-        Raises SnapshotError (tracking_core/snapshot.py) when the bytes are damaged, of another version, or of another
-        partition or number of partitions.
+        Raises SnapshotError (tracking_core/snapshots/snapshot.py) when the bytes are damaged, of another version, or of
+        another partition or number of partitions.
         """
         engine = cls(settings)
         engine._take_up(unpack_state(data, settings))

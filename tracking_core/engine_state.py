@@ -8,14 +8,14 @@ from geofence.fence_set import FenceSet
 from geofence.surroundings import surroundings
 from tracking_core.device_table import NEVER, DeviceTable
 from tracking_core.edits import Edits, concern_visitors, settle_all
-from tracking_core.expectations import ExpectationTable
-from tracking_core.journal import Journal
-from tracking_core.pair_table import PairTable
+from tracking_core.pairs.table import PairTable
 from tracking_core.presence_pool import PresencePool
-from tracking_core.route_table import RouteTable
-from tracking_core.sensor_table import SensorTable
+from tracking_core.routes.expectations import ExpectationTable
+from tracking_core.routes.table import RouteTable
+from tracking_core.sensors.table import SensorTable
 from tracking_core.settings import EngineSettings
-from tracking_core.tag_table import TagTable
+from tracking_core.tags.table import TagTable
+from tracking_core.telling.journal import Journal
 
 
 class EngineState:

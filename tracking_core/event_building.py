@@ -9,7 +9,31 @@ from typing import NamedTuple
 
 from geofence.fence_set import FenceSet
 from tracking_core.device_table import DeviceTable
-from tracking_core.event_rows import (
+from tracking_core.events import (
+    ArrivalMissed,
+    Cause,
+    CoreEvent,
+    Direction,
+    EventDetails,
+    EventKind,
+    ExcursionClosing,
+    ExcursionOpening,
+    FenceCrossing,
+    FenceDwell,
+    FencePassage,
+    FenceSpeeding,
+    SignalChange,
+    Standing,
+    StopBeginning,
+    StopEnding,
+    TagPresence,
+    TripEnd,
+    TripStart,
+)
+from tracking_core.routes.expectations import ExpectationTable
+from tracking_core.sensors.table import SensorTable
+from tracking_core.tags.table import TagTable
+from tracking_core.telling.event_rows import (
     AMENDED,
     ARRIVAL_MISSED,
     CORRIDOR_LEFT,
@@ -35,30 +59,6 @@ from tracking_core.event_rows import (
     WITHDRAWN,
     EventRows,
 )
-from tracking_core.events import (
-    ArrivalMissed,
-    Cause,
-    CoreEvent,
-    Direction,
-    EventDetails,
-    EventKind,
-    ExcursionClosing,
-    ExcursionOpening,
-    FenceCrossing,
-    FenceDwell,
-    FencePassage,
-    FenceSpeeding,
-    SignalChange,
-    Standing,
-    StopBeginning,
-    StopEnding,
-    TagPresence,
-    TripEnd,
-    TripStart,
-)
-from tracking_core.expectations import ExpectationTable
-from tracking_core.sensor_table import SensorTable
-from tracking_core.tag_table import TagTable
 
 _KINDS = {
     EXITED: EventKind.GEOFENCE_EXITED,

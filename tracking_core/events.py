@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from typing import NamedTuple, TypeAlias
 
-from tracking_core.event_id import event_id
+from tracking_core.telling.event_id import event_id
 
 
 class EventKind(enum.StrEnum):
@@ -243,7 +243,7 @@ class CoreEvent(NamedTuple):
 
     @property
     def event_id(self) -> str:
-        """See `tracking_core/event_id.py`. The time in it is the one under which the event was first told."""
+        """See `tracking_core/telling/event_id.py`. The time in it is the one under which the event was first told."""
         return self._id(self.revision)
 
     @property

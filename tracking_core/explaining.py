@@ -44,7 +44,7 @@ from geofence.transitions import (
 )
 from geofence.windows import is_active
 from tracking_core.events import EventKind
-from tracking_core.fix_quality import QualityRules, is_reachable
+from tracking_core.fixes.quality import QualityRules, is_reachable
 from tracking_core.verdicts import Verdict
 
 NOWHERE: Final = (Verdict.NO_FIX, Verdict.OUT_OF_RANGE)

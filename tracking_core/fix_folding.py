@@ -18,14 +18,13 @@ from geofence.compiled import CompiledFences
 from geofence.containment import touch_cells
 from geofence.kernel import inlined_kernel, scalar_kernel
 from geofence.transitions import Fix
-from tracking_core.arrivals import arrival_due_us, count_expected, expects, follow_arrivals
 from tracking_core.columns import I32, I64, NO_TIME, PositionColumns
 from tracking_core.corrections import tell_corrections, tell_news
 from tracking_core.device_table import NEVER, NOTHING, DeviceColumns
 from tracking_core.edits import EditColumns, settle_edits
-from tracking_core.event_rows import EventRows
-from tracking_core.expectations import ExpectedColumns
-from tracking_core.fix_quality import (
+from tracking_core.fixes.folded import FoldedFixes, VerdictChanges
+from tracking_core.fixes.motion import MotionRules, derive_motion
+from tracking_core.fixes.quality import (
     MeasuredFix,
     QualityRules,
     count_fix,
@@ -34,25 +33,26 @@ from tracking_core.fix_quality import (
     judge_fix,
     last_judged_us,
 )
-from tracking_core.folded_fixes import FoldedFixes, VerdictChanges
-from tracking_core.geofencing import MOST_CHANGES, count_presences, cross_fences, find_fences, is_in_clear_cell
-from tracking_core.journal import NO_CROSSING, JournalColumns, forget_changes, forget_withdrawn
-from tracking_core.journey_folding import MOST_CHANGES as JOURNEY_CHANGES
-from tracking_core.journey_folding import follow_journey, journey_dated_from_us, keep_journey
+from tracking_core.fixes.timeline import HEADING, SPEED, Timeline, base_place, base_us, insert_fix, place_of
 from tracking_core.journey_records import JourneyColumns
-from tracking_core.journeys import JourneyRules
+from tracking_core.journeys.folding import MOST_CHANGES as JOURNEY_CHANGES
+from tracking_core.journeys.folding import follow_journey, journey_dated_from_us, keep_journey
+from tracking_core.journeys.journeys import JourneyRules
 from tracking_core.memory import Memory
-from tracking_core.motion import MotionRules, derive_motion
 from tracking_core.node_pool import room_left
-from tracking_core.passages import PassageRules, find_passages, pass_fences
 from tracking_core.presence_pool import PresenceColumns
 from tracking_core.rewinding import rewind_fix, take_back_changes
+from tracking_core.routes.arrivals import arrival_due_us, count_expected, expects, follow_arrivals
+from tracking_core.routes.expectations import ExpectedColumns
 from tracking_core.signal import MOST_CHANGES as SIGNAL_CHANGES
 from tracking_core.signal import end_silence
-from tracking_core.timeline import HEADING, SPEED, Timeline, base_place, base_us, insert_fix, place_of
+from tracking_core.telling.event_rows import EventRows
+from tracking_core.telling.journal import NO_CROSSING, JournalColumns, forget_changes, forget_withdrawn
 from tracking_core.timers import TimerRules, assume, expect_timers
 from tracking_core.verdicts import Verdict
-from tracking_core.visits import openings_entered, openings_inside
+from tracking_core.visits.geofencing import MOST_CHANGES, count_presences, cross_fences, find_fences, is_in_clear_cell
+from tracking_core.visits.passages import PassageRules, find_passages, pass_fences
+from tracking_core.visits.visits import openings_entered, openings_inside
 
 _OK = int(Verdict.OK)
 _DUPLICATE = int(Verdict.DUPLICATE)

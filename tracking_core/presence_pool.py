@@ -31,7 +31,7 @@ is inside every Monday, whatever the clocks do between.
 class Visit(NamedTuple):
     """What is remembered of a stay inside, beside where it may end. `entered_at_us` is NO_TIME and all else nothing
     while a device is not inside; `due_us` is when it will have dwelt, or, of a fence with windows, when the next one
-    opens (visits.py; NEVER: it has, or nobody wants to know).
+    opens (visits/visits.py; NEVER: it has, or nobody wants to know).
     """
 
     entered_at_us: int

@@ -7,14 +7,12 @@ import math
 from geofence.kernel import scalar_kernel
 from geofence.transitions import OUT
 from tracking_core.aligned_records import Records
-from tracking_core.arrivals import put_back_arrival, reckon_arrivals
 from tracking_core.columns import NO_TIME
 from tracking_core.device_table import NOTHING, DeviceColumns
-from tracking_core.expectations import ExpectedColumns
-from tracking_core.journal import ARRIVAL, JOURNEY_CHANGE, SIGNAL, JournalColumns, presence_before, visit_before
-from tracking_core.journey_folding import trip_before
+from tracking_core.fixes.timeline import Timeline, base_place, place_of
 from tracking_core.journey_records import JourneyColumns
-from tracking_core.journey_table import forget_journey, store_trip
+from tracking_core.journeys.folding import trip_before
+from tracking_core.journeys.table import forget_journey, store_trip
 from tracking_core.node_pool import room_left
 from tracking_core.presence_pool import (
     PresenceColumns,
@@ -24,7 +22,9 @@ from tracking_core.presence_pool import (
     remove_presence,
     store_presence,
 )
-from tracking_core.timeline import Timeline, base_place, place_of
+from tracking_core.routes.arrivals import put_back_arrival, reckon_arrivals
+from tracking_core.routes.expectations import ExpectedColumns
+from tracking_core.telling.journal import ARRIVAL, JOURNEY_CHANGE, SIGNAL, JournalColumns, presence_before, visit_before
 from tracking_core.verdicts import Verdict
 
 _OK = int(Verdict.OK)

@@ -10,10 +10,10 @@ from geofence.kernel import inlined_kernel, scalar_kernel
 from geofence.transitions import OUTSIDE, Crossing
 from tracking_core.columns import NO_TIME
 from tracking_core.device_table import NEVER, DeviceColumns
-from tracking_core.event_rows import SIGNAL_LOST, SIGNAL_RESTORED
-from tracking_core.fix_quality import MeasuredFix, Neighbour
-from tracking_core.journal import SIGNAL, JournalColumns, note_change, note_event
+from tracking_core.fixes.quality import MeasuredFix, Neighbour
 from tracking_core.presence_pool import NO_VISIT
+from tracking_core.telling.event_rows import SIGNAL_LOST, SIGNAL_RESTORED
+from tracking_core.telling.journal import SIGNAL, JournalColumns, note_change, note_event
 
 MOST_CHANGES = 2
 """How many changes one fix can note."""

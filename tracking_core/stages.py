@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tracking_core.event_rows import EventBuffer
+from tracking_core.telling.event_rows import EventBuffer
 
 _ROOM = 256
 

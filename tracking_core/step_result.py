@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 from tracking_core.columns import F32, F64, I64, U8, U32
-from tracking_core.companions import Companions
 from tracking_core.events import CoreEvent
 from tracking_core.live_frame import LiveColumns
+from tracking_core.pairs.companions import Companions
 
 
 class LatestColumns(NamedTuple):

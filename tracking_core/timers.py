@@ -16,24 +16,24 @@ from typing import NamedTuple
 
 from geofence.compiled import CompiledFences
 from geofence.kernel import scalar_kernel
-from tracking_core.arrivals import arrival_due_us, assume_arrivals, count_expected, expects
 from tracking_core.columns import I64
 from tracking_core.corrections import tell_news
 from tracking_core.device_table import NEVER, NOTHING, DeviceColumns
 from tracking_core.edits import EditColumns, settle_edits
-from tracking_core.event_rows import EventRows
-from tracking_core.expectations import ExpectedColumns
-from tracking_core.fix_quality import counted_fix, last_judged_us
-from tracking_core.geofencing import count_presences
-from tracking_core.journal import JournalColumns
-from tracking_core.journey_folding import fall_silent, trip_due_us
+from tracking_core.fixes.quality import counted_fix, last_judged_us
+from tracking_core.fixes.timeline import Timeline
 from tracking_core.journey_records import JourneyColumns
+from tracking_core.journeys.folding import fall_silent, trip_due_us
 from tracking_core.node_pool import room_left
 from tracking_core.presence_pool import PresenceColumns, load_presence, load_visit, reckon_due, store_presence
+from tracking_core.routes.arrivals import arrival_due_us, assume_arrivals, count_expected, expects
+from tracking_core.routes.expectations import ExpectedColumns
 from tracking_core.settings import EngineSettings
 from tracking_core.signal import lose_signal, signal_due_us
-from tracking_core.timeline import Timeline
-from tracking_core.visits import conclude_due, openings_inside
+from tracking_core.telling.event_rows import EventRows
+from tracking_core.telling.journal import JournalColumns
+from tracking_core.visits.geofencing import count_presences
+from tracking_core.visits.visits import conclude_due, openings_inside
 
 _MOST_OF_DEVICE = 2
 """Timers that a device has besides those of its visits: of its signal, and of its trip."""

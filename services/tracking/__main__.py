@@ -37,7 +37,7 @@ from services.tracking.settings import TrackingSettings
 from services.tracking.snapshot_rounds import SnapshotRounds
 from services.tracking.snapshots import SnapshotFolder
 from services.tracking.warm_up import warm_up
-from tracking_core.fix_quality import quality_rules
+from tracking_core.fixes.quality import quality_rules
 
 log = structlog.get_logger()
 

@@ -26,7 +26,7 @@ from services.tracking.explanations.wire import to_proto
 from services.tracking.model import DefinitionKind, EventFilter, TrackPoint
 from services.tracking.ports import Ports
 from tracking_core.columns import NO_TIME
-from tracking_core.eta import StopEta
+from tracking_core.routes.eta import StopEta
 from tracking_core.settings import HOUR_US, MINUTE_US
 from tracking_core.step_result import LatestColumns
 

@@ -1,5 +1,6 @@
 """Events out, each exactly once: the stream `drover:events`, and at once the hint on `drover.alerts.{tenant}.{kind}`.
-With them the companions: entries that one partition's fold appends to the log of another (tracking_core/companions.py).
+With them the companions: entries that one partition's fold appends to the log of another
+(tracking_core/pairs/companions.py).
 
 One Lua script compares the partition's marker, appends the events and companions, publishes the hints and moves the
 marker, so that the streams and the memory of what is in them cannot part. A marker is the offset of a log entry and

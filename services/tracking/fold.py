@@ -31,7 +31,7 @@ from services.tracking.live_sink import LiveSink
 from services.tracking.partition import Folded, Partition
 from services.tracking.snapshot_rounds import SnapshotRounds
 from tracking_core.block import EntryKind
-from tracking_core.eta import RouteEta
+from tracking_core.routes.eta import RouteEta
 from tracking_core.step_result import LatestColumns
 
 log = structlog.get_logger()

@@ -33,7 +33,7 @@ from services.tracking.model import (
     VersionConflict,
 )
 from services.tracking.ports import Ports
-from tracking_core.eta import RouteEta
+from tracking_core.routes.eta import RouteEta
 from tracking_core.step_result import LatestColumns
 
 

@@ -21,9 +21,9 @@ from services.tracking.model import Device
 from tracking_core import live_frame
 from tracking_core.block import DamagedBlockError, EntryKind, unpack
 from tracking_core.columns import Readings
-from tracking_core.companions import CompanionColumns, pack_companions, unpack_companions
 from tracking_core.definitions import Definition, DeviceIdentity, InvalidDefinitionError
 from tracking_core.engine import Engine
+from tracking_core.pairs.companions import CompanionColumns, pack_companions, unpack_companions
 from tracking_core.step_result import StepResult
 
 log = structlog.get_logger()

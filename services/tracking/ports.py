@@ -17,8 +17,8 @@ from services.tracking.model import (
     StoredEvent,
     TrackPoint,
 )
-from tracking_core.eta import RouteEta
-from tracking_core.fix_quality import QualityRules
+from tracking_core.fixes.quality import QualityRules
+from tracking_core.routes.eta import RouteEta
 from tracking_core.step_result import LatestColumns
 
 

@@ -25,7 +25,7 @@ from services.tracking.snapshots import Snapshot, SnapshotFolder
 from tracking_core.definitions import DeviceIdentity
 from tracking_core.engine import Engine
 from tracking_core.settings import EngineSettings
-from tracking_core.snapshot import SnapshotError
+from tracking_core.snapshots.snapshot import SnapshotError
 
 log = structlog.get_logger()
 

@@ -15,7 +15,6 @@ from tracking_core.columns import (
     empty_sensors,
     empty_tags,
 )
-from tracking_core.companions import COUNTS, CompanionFix, companion_columns
 from tracking_core.definitions import (
     DeleteFence,
     DeleteLimit,
@@ -32,7 +31,8 @@ from tracking_core.definitions import (
 )
 from tracking_core.engine import Engine
 from tracking_core.explaining import NOTHING_BEFORE, FenceEdit, StoredFix, trace
-from tracking_core.fix_quality import quality_rules
+from tracking_core.fixes.quality import quality_rules
+from tracking_core.pairs.companions import COUNTS, CompanionFix, companion_columns
 from tracking_core.settings import SECOND_US, EngineSettings
 from tracking_core.verdicts import Verdict
 

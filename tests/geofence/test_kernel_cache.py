@@ -87,3 +87,16 @@ def test_only_the_newest_are_kept(tree: Tree) -> None:
         folders[-1].mkdir(parents=True)
     tree.folder("geofence/planar.py")
     assert [folder.exists() for folder in folders] == [False, False, False, True, True, True]
+
+
+def test_files_of_one_name_do_not_forget_each_other(tree: Tree) -> None:
+    folders = []
+    for room in ("pairs", "routes", "sensors", "tags", "journeys"):
+        tree.write("tracking_core/__init__.py", "")
+        tree.write(f"tracking_core/{room}/table.py", f"# {room}\n")
+        folder = tree.folder(f"tracking_core/{room}/table.py")
+        assert folder is not None
+        folders.append(pathlib.Path(folder))
+        folders[-1].mkdir(parents=True)
+    tree.folder("tracking_core/tags/table.py")
+    assert all(folder.exists() for folder in folders)

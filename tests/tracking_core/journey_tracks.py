@@ -12,8 +12,8 @@ import pyproj
 from tests.tracking_core.naive_journeys import Told
 from tests.tracking_core.readings import NAN, SECOND_US, START_US, Position
 from tracking_core.columns import NO_TIME
-from tracking_core.fix_quality import MeasuredFix, Neighbour
-from tracking_core.journeys import (
+from tracking_core.fixes.quality import MeasuredFix, Neighbour
+from tracking_core.journeys.journeys import (
     BEFORE_TRIPS,
     NO_JOURNEY,
     ON_TRIP,

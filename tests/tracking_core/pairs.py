@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 from tests.tracking_core import naive
 from tests.tracking_core.readings import HOUR_US, START_US, Position, columns_of
-from tracking_core.companions import pack_companions, unpack_companions
 from tracking_core.definitions import Definition, DeviceIdentity, Proximity, PutProximity
 from tracking_core.engine import Engine
 from tracking_core.events import CoreEvent, EventKind
+from tracking_core.pairs.companions import pack_companions, unpack_companions
 from tracking_core.settings import EngineSettings
 from tracking_core.step_result import StepResult
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from tests.tracking_core.pairs import PAIR, TRAILER, TRUCK, Herd, at
 from tests.tracking_core.readings import START_US, columns_of
 from tracking_core.block import DamagedBlockError
-from tracking_core.companions import (
+from tracking_core.definitions import DeleteProximity, Proximity, PutProximity
+from tracking_core.pairs.companions import (
     BEGINS,
     COUNTS,
     GONE,
@@ -22,8 +23,7 @@ from tracking_core.companions import (
     pack_companions,
     unpack_companions,
 )
-from tracking_core.counted_changes import counted_changes
-from tracking_core.definitions import DeleteProximity, Proximity, PutProximity
+from tracking_core.pairs.counted_changes import counted_changes
 from tracking_core.step_result import VerdictChangeColumns
 from tracking_core.verdicts import Verdict
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tracking_core.epc import Epc, Tag, decode, encode, parse_uri, uri_of
+from tracking_core.tags.epc import Epc, Tag, decode, encode, parse_uri, uri_of
 
 # The first two are known answers of the field. The others are bits put together by hand from the partition tables of
 # the Tag Data Standard: its example of a GRAI (6.3.4), a prefix of 12 digits (no digit for the asset type), and zeros.

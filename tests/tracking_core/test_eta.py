@@ -22,8 +22,8 @@ from tracking_core.definitions import (
 )
 from tracking_core.device_table import DeviceTable
 from tracking_core.engine import Engine
-from tracking_core.projection import project
-from tracking_core.route_table import RouteTable
+from tracking_core.routes.projection import project
+from tracking_core.routes.table import RouteTable
 from tracking_core.settings import EngineSettings
 
 GEOD = pyproj.Geod(ellps="WGS84")

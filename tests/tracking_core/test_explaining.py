@@ -18,7 +18,7 @@ from tests.tracking_core.test_late_data import KEPT, WIDE, Told, drives, in_orde
 from tracking_core.definitions import DeleteFence, PutFence
 from tracking_core.events import EventKind
 from tracking_core.explaining import NOTHING_BEFORE, EditStep, FenceEdit, FixStep, Reason, Start, Step, StoredFix, trace
-from tracking_core.fix_quality import quality_rules
+from tracking_core.fixes.quality import quality_rules
 from tracking_core.verdicts import Verdict
 
 QUALITY = quality_rules(WIDE)

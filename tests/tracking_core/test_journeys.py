@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from tests.tracking_core.journey_tracks import Followed, along, assert_alike, length_m, noisy
 from tests.tracking_core.naive_journeys import NaiveJourney
 from tests.tracking_core.readings import HOUR_US, MINUTE_US, NAN, SECOND_US, START_US, Position
+from tracking_core.journeys.stays import PASSING, STOPPED
 from tracking_core.settings import EngineSettings
-from tracking_core.stays import PASSING, STOPPED
 
 DRIVE = [(80.0, 15.0, 600), (0.0, 0.0, 1200), (300.0, 12.0, 400), (0.0, 0.0, 240), (200.0, 20.0, 300)]
 

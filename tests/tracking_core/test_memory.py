@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tracking_core import memory
 from tracking_core.content_hash import SEED, mix, mix_integer, mix_number
-from tracking_core.event_id import event_id
+from tracking_core.telling.event_id import event_id
 
 readings = st.lists(st.tuples(st.integers(0, 12), st.integers(0, 2)), max_size=60)
 

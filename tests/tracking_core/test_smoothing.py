@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from tests.tracking_core.journey_tracks import GEOD
 from tests.tracking_core.naive_journeys import NaiveKalman
-from tracking_core.settings import MINUTE_US, SECOND_US, EngineSettings
-from tracking_core.smoothing import (
+from tracking_core.journeys.smoothing import (
     SmoothingRules,
     axis_variance_m2,
     begin_smoothing,
@@ -20,6 +19,7 @@ from tracking_core.smoothing import (
     smoothed_heading_deg,
     smoothed_speed_mps,
 )
+from tracking_core.settings import MINUTE_US, SECOND_US, EngineSettings
 
 RULES = SmoothingRules(10.0, 0.5, 15 * MINUTE_US)
 STARTS = [(53.5, 10.0), (-33.9, 18.4), (0.0, 179.999), (10.0, -179.9995), (84.99, 20.0), (89.99, 0.0), (-89.995, 77.0)]

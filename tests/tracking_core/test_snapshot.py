@@ -16,7 +16,7 @@ from tracking_core.columns import Readings
 from tracking_core.definitions import DeviceIdentity, PutFence, PutLimit, PutRoute, Route, RouteStop, SensorLimit
 from tracking_core.engine import Engine
 from tracking_core.settings import EngineSettings
-from tracking_core.snapshot import SnapshotError
+from tracking_core.snapshots.snapshot import SnapshotError
 from tracking_core.verdicts import Verdict
 
 SETTINGS = EngineSettings(partitions=2, partition=1)

@@ -29,7 +29,7 @@ from tracking_core.explaining import (
     TracedEvent,
     trace,
 )
-from tracking_core.fix_quality import QualityRules
+from tracking_core.fixes.quality import QualityRules
 from tracking_core.settings import MINUTE_US
 from tracking_core.verdicts import Verdict
 

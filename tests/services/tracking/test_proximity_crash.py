@@ -26,7 +26,7 @@ from tests.services.tracking.conftest import rows
 from tests.services.tracking.running import PARTITIONS, announcement, block
 from tests.services.tracking.test_crash import Service, ends_of
 from tracking_core.block import EntryKind
-from tracking_core.companions import CompanionFix, companion_fixes, unpack_companions
+from tracking_core.pairs.companions import CompanionFix, companion_fixes, unpack_companions
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(600)]
 

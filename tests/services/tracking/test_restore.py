@@ -18,9 +18,9 @@ from services.tracking.restore import restore
 from services.tracking.snapshots import Snapshot, SnapshotFolder
 from tests.services.tracking.build import SECOND, T0, positions, readings
 from tracking_core.block import EntryKind, pack
-from tracking_core.companions import unpack_companions
 from tracking_core.definitions import DeviceIdentity
 from tracking_core.engine import Engine
+from tracking_core.pairs.companions import unpack_companions
 from tracking_core.settings import EngineSettings
 
 SETTINGS = EngineSettings(partitions=2, partition=0, follows_journeys=False)

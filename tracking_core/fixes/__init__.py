@@ -1,0 +1,1 @@
+"""What a fix is worth, and the last fixes of each device."""

@@ -1,0 +1,1 @@
+"""Stops, trips, the odometer, and smoothed motion."""

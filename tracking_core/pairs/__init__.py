@@ -1,0 +1,1 @@
+"""Proximities of two devices."""

@@ -1,0 +1,1 @@
+"""Planned routes: progress, arrivals, and arrival times."""

@@ -1,0 +1,1 @@
+"""Samples, and the limits that they break."""

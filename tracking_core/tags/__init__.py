@@ -1,0 +1,1 @@
+"""Tag reads, and the tags that are present."""

@@ -1,0 +1,1 @@
+"""What was concluded, as it is remembered and told."""

@@ -1,0 +1,1 @@
+"""Devices and fences: visits, passages, time windows."""
