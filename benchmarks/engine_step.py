@@ -156,6 +156,7 @@ class Fleet:
             positions.satellites[:] = NO_SATELLITES
             positions.sequence[:] = NO_SEQUENCE
             positions.sent_at_us[:] = NO_TIME
+            positions.is_historical[:] = 0
             sensors = empty_sensors(len(sample))
             sensors.device[:] = sample
             sensors.observed_at_us[:] = at_us[sample]

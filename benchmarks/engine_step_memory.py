@@ -33,6 +33,7 @@ def fixes(first: int, count: int, turn: int) -> PositionColumns:
     columns.satellites[:] = NO_SATELLITES
     columns.sequence[:] = NO_SEQUENCE
     columns.sent_at_us[:] = NO_TIME
+    columns.is_historical[:] = 0
     return columns
 
 

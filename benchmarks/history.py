@@ -70,6 +70,7 @@ def fixes(run: int, count: int) -> PositionColumns:
         satellites=chance.integers(4, 20, count).astype(np.int32),
         sequence=np.arange(count, dtype=np.int64),
         sent_at_us=observed_at_us + 100_000,
+        is_historical=np.zeros(count, np.uint8),
     )
 
 

@@ -24,7 +24,9 @@ from tracking_core.columns import (
     TagColumns,
 )
 
-_MAGIC: Final = b"DRB1"
+_MAGIC: Final = b"DRB2"
+_BEFORE_HISTORY: Final = b"DRB1"
+"""Blocks of older versions, which a log may still hold: positions have no mark for history, and are none."""
 _HEADER: Final = struct.Struct("<4sIIII4x")
 _DTYPES: Final = tuple(np.dtype(code).newbyteorder("<") for code in (*POSITION_DTYPES, *SENSOR_DTYPES, *TAG_DTYPES))
 
@@ -66,9 +68,12 @@ def unpack(block: bytes) -> Readings:
     if len(block) < _HEADER.size:
         raise DamagedBlockError(f"a block has at least {_HEADER.size} bytes, this has {len(block)}")
     magic, positions, sensors, tags, checksum = _HEADER.unpack_from(block)
-    if magic != _MAGIC:
+    if magic not in {_MAGIC, _BEFORE_HISTORY}:
         raise DamagedBlockError(f"a block begins with {_MAGIC!r}, this with {magic!r}")
-    counts = [positions] * len(POSITION_DTYPES) + [sensors] * len(SENSOR_DTYPES) + [tags] * len(TAG_DTYPES)
+    marks = positions if magic == _MAGIC else 0
+    counts = (
+        [positions] * (len(POSITION_DTYPES) - 1) + [marks] + [sensors] * len(SENSOR_DTYPES) + [tags] * len(TAG_DTYPES)
+    )
     expected = _HEADER.size + sum((n * dtype.itemsize + 7) // 8 * 8 for n, dtype in zip(counts, _DTYPES, strict=True))
     if len(block) != expected:
         raise DamagedBlockError(f"the counts ask for {expected} bytes, there are {len(block)}")
@@ -79,5 +84,7 @@ def unpack(block: bytes) -> Readings:
     for n, dtype in zip(counts, _DTYPES, strict=True):
         columns.append(np.frombuffer(block, dtype, n, offset))
         offset += (n * dtype.itemsize + 7) // 8 * 8
+    if magic == _BEFORE_HISTORY:
+        columns[len(POSITION_DTYPES) - 1] = np.zeros(positions, np.uint8)
     p, s = len(POSITION_DTYPES), len(POSITION_DTYPES) + len(SENSOR_DTYPES)
     return Readings(PositionColumns(*columns[:p]), SensorColumns(*columns[p:s]), TagColumns(*columns[s:]))

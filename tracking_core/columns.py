@@ -43,6 +43,7 @@ class PositionColumns(NamedTuple):
     satellites: I32
     sequence: I64
     sent_at_us: I64
+    is_historical: U8
 
 
 class SensorColumns(NamedTuple):
@@ -81,7 +82,7 @@ class Readings(NamedTuple):
     tags: TagColumns
 
 
-POSITION_DTYPES: Final[tuple[str, ...]] = ("u4", "i8", "i8", "f8", "f8", "f4", "f4", "f4", "f4", "i4", "i8", "i8")
+POSITION_DTYPES: Final[tuple[str, ...]] = ("u4", "i8", "i8", "f8", "f8", "f4", "f4", "f4", "f4", "i4", "i8", "i8", "u1")
 SENSOR_DTYPES: Final[tuple[str, ...]] = ("u4", "i8", "i8", "u1", "f8", "u4", "i8", "i8")
 TAG_DTYPES: Final[tuple[str, ...]] = ("u4", "i8", "i8", "u8", "u8", "u1", "u4", "f4", "i8", "i8")
 

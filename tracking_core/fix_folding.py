@@ -1,7 +1,8 @@
 """Positions, one by one in the order in which they arrive: judged, put into the timeline, folded in the order of time.
 
 A fix newer than all that were judged before it is folded on what is known of the device; what timers assumed since the
-last one is taken back first, and decided again with it. A late one is put where it
+last one is taken back first, and decided again with it. If it is marked as history it waits, until one comes that is
+not: then it is folded before that one. A late one is put where it
 belongs; the device is brought back to what it was there, and all fixes from there on are folded again, by the same
 kernel. What that changes in verdicts and events is told. What cannot be put there any more (past the horizon, or
 before an edit) is stored as `late` and changes nothing.
@@ -61,6 +62,7 @@ _FUTURE_CLOCK = int(Verdict.FUTURE_CLOCK)
 _STALE = int(Verdict.STALE)
 _LATE = int(Verdict.LATE)
 _CONFLICTING = int(Verdict.CONFLICTING)
+_HISTORICAL = int(Verdict.HISTORICAL)
 
 # Where a kernel that stopped for lack of room goes on: columns of `progress`.
 _READING: Final = 0
@@ -72,6 +74,7 @@ _TOUCHED: Final = 5
 _LATE_FIX: Final = 6
 _FROM_US: Final = 7
 _RECONSIDERED: Final = 8
+_END: Final = 9
 # Phases.
 _JUDGE: Final = 0
 _REWIND: Final = 1
@@ -95,7 +98,7 @@ class FoldingRules(NamedTuple):
 
 def no_progress() -> I64:
     """What the first call of `fold_fixes` for a batch is given."""
-    return np.zeros(9, np.int64)
+    return np.zeros(10, np.int64)
 
 
 @inlined_kernel
@@ -245,6 +248,74 @@ def judge_late(at_us: int, row: int, age: int, devices: DeviceColumns, timeline:
 
 
 @scalar_kernel
+def first_waiting(timeline: Timeline, row: int, age: int, last_us: int) -> int:
+    """The age of the first fix after `last_us`, of those before the one of this age: all that wait there are history,
+    or count for nothing. Most often it is this age itself.
+    """
+    while age > 0 and timeline.ring.times_us[place_of(timeline.ring, row, timeline.places, age - 1)] > last_us:
+        age -= 1
+    return age
+
+
+@scalar_kernel
+def after_time(timeline: Timeline, row: int, age: int) -> int:
+    """The age of the first fix that is newer than the one of this age."""
+    ring = timeline.ring
+    at_us = ring.times_us[place_of(ring, row, timeline.places, age)]
+    while age < ring.length[row] and ring.times_us[place_of(ring, row, timeline.places, age)] == at_us:
+        age += 1
+    return age
+
+
+@scalar_kernel
+def waiting_alike(timeline: Timeline, row: int, at_us: int, content: np.uint64, last_us: int) -> int:
+    """The age of a fix of this time and content that waits, after `last_us`; NOTHING if none does."""
+    ring = timeline.ring
+    for age in range(ring.length[row] - 1, -1, -1):
+        place = place_of(ring, row, timeline.places, age)
+        if ring.times_us[place] <= max(last_us, at_us - 1):
+            break
+        if ring.times_us[place] == at_us and ring.contents[place] == content:
+            return age if timeline.kept[place]["verdict"] in (_HISTORICAL, _CONFLICTING) else NOTHING
+    return NOTHING
+
+
+@scalar_kernel
+def note_change(changes: VerdictChanges, row: int, fix: MeasuredFix, before: int, after: int) -> None:
+    """Adds a row, for which there must be room."""
+    at = changes.filled[0]
+    changes.filled[0] = at + 1
+    changes.row[at] = row
+    changes.observed_at_us[at] = fix.observed_at_us
+    changes.latitude_deg[at] = fix.latitude_deg
+    changes.longitude_deg[at] = fix.longitude_deg
+    changes.before[at] = before
+    changes.after[at] = after
+
+
+@scalar_kernel
+def let_wait(timeline: Timeline, row: int, age: int, at_us: int, changes: VerdictChanges) -> int:
+    """The verdict on history, at its place already, that is to wait: of one time only the first in order does, the
+    others contradict it. Tells what else has another verdict now, for which there must be room.
+    """
+    ring = timeline.ring
+    for earlier in range(age - 1, -1, -1):
+        place = place_of(ring, row, timeline.places, earlier)
+        if ring.times_us[place] != at_us:
+            break
+        if timeline.kept[place]["verdict"] == _HISTORICAL:
+            return _CONFLICTING
+    for later in range(age + 1, ring.length[row]):
+        place = place_of(ring, row, timeline.places, later)
+        if ring.times_us[place] != at_us:
+            break
+        if timeline.kept[place]["verdict"] == _HISTORICAL:
+            timeline.kept[place]["verdict"] = _CONFLICTING
+            note_change(changes, row, kept_at(timeline, place), _HISTORICAL, _CONFLICTING)
+    return _HISTORICAL
+
+
+@scalar_kernel
 def count_events(journal: JournalColumns, first: int, from_us: int) -> int:
     """How many changes of a chain, of those from this time on that stand before an older one, have an event."""
     count = 0
@@ -347,6 +418,8 @@ def fold_fixes(
         row = rows[i]
         at_us = fixes.observed_at_us[i]
         if progress[_PHASE] == _JUDGE:
+            if fixes.is_historical[i] and len(changes.row) == changes.filled[0]:
+                return int(i)
             content = fix_content(fixes, i)
             verdict = judge_fix(fixes, i, row, now_us, content, devices, timeline, quarantine, rules.quality)
             folded.verdict[i] = verdict
@@ -354,32 +427,53 @@ def fold_fixes(
             folded.heading_deg[i] = fixes.heading_deg[i]
             folded.in_order[i] = 0
             folded.moved[i] = 0
-            if verdict in (_DUPLICATE, _FUTURE_CLOCK, _STALE):
+            last_us = last_judged_us(devices, row)
+            others_wait = repairs and timeline.newest_us[row] > last_us
+            age = NOTHING
+            # What was sent live and again as history is one fix, whichever came first.
+            if verdict == _DUPLICATE and others_wait and not fixes.is_historical[i]:
+                age = waiting_alike(timeline, row, at_us, content, last_us)
+            if verdict in (_FUTURE_CLOCK, _STALE) or (verdict == _DUPLICATE and age == NOTHING):
                 progress[_READING] = i + 1
                 continue
             # By what was known when they were made.
             settle_edits(row, devices, timeline, journal, edits)
-            age = insert_fix(timeline, row, at_us, content)
-            in_order = False
-            if verdict == _OK:
-                in_order = at_us > last_judged_us(devices, row)
-                if not in_order:
+            in_order = at_us > last_us
+            progress[_NEW_AGE] = NOTHING
+            if verdict != _DUPLICATE:
+                age = insert_fix(timeline, row, at_us, content)
+                progress[_NEW_AGE] = age
+                if verdict == _OK and not in_order:
                     verdict = judge_late(at_us, row, age, devices, timeline)
-                    folded.verdict[i] = verdict
-            if repairs:
-                place = place_of(timeline.ring, row, timeline.places, age)
-                keep_fix(timeline, place, fixes, i, verdict)
+                elif verdict == _OK and fixes.is_historical[i]:
+                    verdict = let_wait(timeline, row, age, at_us, changes) if repairs else _HISTORICAL
+                folded.verdict[i] = verdict
+                if repairs:
+                    place = place_of(timeline.ring, row, timeline.places, age)
+                    keep_fix(timeline, place, fixes, i, verdict)
+                    if verdict != _OK:
+                        keep_journey(timeline, place, row, False, journeys)
                 if verdict != _OK:
-                    keep_journey(timeline, place, row, False, journeys)
-            if verdict != _OK:
-                progress[_READING] = i + 1
-                continue
-            progress[_FROM_US] = min(at_us, last_judged_us(devices, row) + 1)
+                    progress[_READING] = i + 1
+                    continue
+            progress[_FROM_US] = min(at_us, last_us + 1)
             progress[_LATE_FIX] = not in_order
-            progress[_RECONSIDERED] = devices.newest_change_us[row] >= progress[_FROM_US] or not in_order
-            progress[_PHASE] = _REWIND if progress[_RECONSIDERED] else _FOLD
             progress[_AGE] = age
-            progress[_NEW_AGE] = age
+            progress[_END] = age + 1 if in_order else timeline.ring.length[row]
+            if others_wait:
+                # What waits is newer than all that is folded; of it, what is not newer than this fix need wait no more.
+                # Looked for only here: the place before a new one is a line of memory that nobody else needs.
+                if in_order:
+                    progress[_AGE] = first_waiting(timeline, row, age, last_us)
+                    progress[_END] = after_time(timeline, row, age)
+                else:
+                    progress[_END] = first_waiting(timeline, row, timeline.ring.length[row], last_us)
+            progress[_RECONSIDERED] = (
+                devices.newest_change_us[row] >= progress[_FROM_US]
+                or not in_order
+                or progress[_END] > progress[_AGE] + 1
+            )
+            progress[_PHASE] = _REWIND if progress[_RECONSIDERED] else _FOLD
             progress[_TAKEN_BACK] = NOTHING
         late = progress[_LATE_FIX] != 0
         reconsidered = progress[_RECONSIDERED] != 0
@@ -397,7 +491,7 @@ def fold_fixes(
             progress[_PHASE] = _FOLD
 
         if progress[_PHASE] == _FOLD:
-            end = timeline.ring.length[row] if late else progress[_AGE] + 1
+            end = progress[_END]
             tenant = devices.tenant[row]
             while progress[_AGE] < end:
                 age = progress[_AGE]
@@ -407,10 +501,12 @@ def fold_fixes(
                 judged = _OK
                 if not is_new:
                     judged = int(timeline.kept[place]["verdict"])
-                    if judged not in (_OK, _IMPLAUSIBLE_JUMP, _CONFLICTING):
+                    if judged not in (_OK, _IMPLAUSIBLE_JUMP, _CONFLICTING, _HISTORICAL):
                         progress[_AGE] = age + 1
                         continue
                     fix = kept_at(timeline, place)
+                    if len(changes.row) == changes.filled[0]:
+                        return int(i)
                 held = 0
                 if tenant >= 0:
                     held = find_fences(row, tenant, fix, devices, fences, holding)
@@ -463,16 +559,9 @@ def fold_fixes(
                         folded.heading_deg[i] = devices.heading_deg[row]
                         folded.in_order[i] = not late
                 elif verdict != judged:
-                    at = changes.filled[0]
-                    changes.filled[0] = at + 1
-                    changes.row[at] = row
-                    changes.observed_at_us[at] = fix.observed_at_us
-                    changes.latitude_deg[at] = fix.latitude_deg
-                    changes.longitude_deg[at] = fix.longitude_deg
-                    changes.before[at] = judged
-                    changes.after[at] = verdict
+                    note_change(changes, row, fix, judged, verdict)
                 progress[_AGE] = age + 1
-            folded.moved[i] = (late or folded.in_order[i]) and devices.counted_at_us[row] != NO_TIME
+            folded.moved[i] = (late or devices.counted_at_us[row] >= from_us) and devices.counted_at_us[row] != NO_TIME
             progress[_PHASE] = _ASSUME
 
         if progress[_PHASE] == _ASSUME:

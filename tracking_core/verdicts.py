@@ -19,3 +19,4 @@ class Verdict(enum.IntEnum):
     STALE = 8
     LATE = 9
     CONFLICTING = 10
+    HISTORICAL = 11

@@ -49,6 +49,7 @@ class _Position(_Clocks, kw_only=True):
     heading_deg: float | None = None
     accuracy_m: float | None = None
     satellites: _Small | None = None
+    is_historical: bool = False
 
 
 class _Sensor(_Clocks, kw_only=True):
@@ -153,6 +154,7 @@ def _position(reading: _Position) -> Position:
         satellites=reading.satellites,
         sequence=reading.sequence,
         sent_at_us=reading.sent_at_us,
+        is_historical=reading.is_historical,
     )
 
 

@@ -176,6 +176,7 @@ def decode_messages(
                 row.satellites[p] = np.int32(words[8])
                 row.sequence[p] = np.int64(words[9])
                 row.sent_at_us[p] = np.int64(words[10])
+                row.is_historical[p] = words[11] != 0
                 p += 1
             elif field == _SENSOR:
                 reason = parse_sensor(buffer, at, after, received_at_us, words)

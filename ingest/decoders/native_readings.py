@@ -104,6 +104,7 @@ def parse_position(buffer: U8, at: int, end: int, received_at_us: int, words: U6
     words[8] = _NO_SATELLITES
     words[9] = _NO_SEQUENCE
     words[10] = _NO_TIME
+    words[11] = _ZERO
     has_time = False
     wrong = 0
     while at < end:
@@ -135,7 +136,11 @@ def parse_position(buffer: U8, at: int, end: int, received_at_us: int, words: U6
                 return refusal(at)
             words[9] = number
             wrong = _with_bit(wrong, 9, bool(number > _MAX_SIGNED_64))
-        elif field <= 10:
+        elif tag == 0x58:
+            words[11], at = read_varint(buffer, at, end, _VARINT_BYTES)
+            if at < 0:
+                return refusal(at)
+        elif field <= 11:
             return _MALFORMED
         else:
             at = skip_field(buffer, at, end, tag)

@@ -26,11 +26,11 @@ def readings(samples: Sequence[Sample], present: dict[str, float]) -> ReadingBat
     of_fixes = [sample for sample in samples if sample.field in POSITION_FIELDS]
     historical = [sample for sample in of_fixes if sample.is_historical]
     for together in _by_time(historical):
-        _add_fix(batch, together, {})
+        _add_fix(batch, together, {}, is_historical=True)
     live = [sample for sample in of_fixes if not sample.is_historical]
     is_one_fix = len({sample.field for sample in live}) == len(live)
     for together in [live] if is_one_fix else _by_time(live):
-        _add_fix(batch, together, present)
+        _add_fix(batch, together, present, is_historical=False)
     for sample in sorted(samples, key=lambda sample: not sample.is_historical):
         if sample.field not in POSITION_FIELDS and sample.value is not None:
             batch.sensors.append(
@@ -52,7 +52,7 @@ def _by_time(samples: Iterable[Sample]) -> list[list[Sample]]:
     return [found[time_ms] for time_ms in sorted(found)]
 
 
-def _add_fix(batch: ReadingBatch, samples: Sequence[Sample], present: dict[str, float]) -> None:
+def _add_fix(batch: ReadingBatch, samples: Sequence[Sample], present: dict[str, float], *, is_historical: bool) -> None:
     """The fix of some samples on top of what is present, if that has a place."""
     for sample in samples:
         if sample.value is None or not _fits(sample.field, sample.value):
@@ -62,7 +62,9 @@ def _add_fix(batch: ReadingBatch, samples: Sequence[Sample], present: dict[str, 
     if samples and "latitude_deg" in present and "longitude_deg" in present:
         columns = {field: int(value) if field == "satellites" else value for field, value in present.items()}
         observed_at_us = max(sample.time_ms for sample in samples) * 1000
-        batch.positions.append(Position(observed_at_us=observed_at_us, **columns))  # type: ignore[arg-type]
+        batch.positions.append(
+            Position(observed_at_us=observed_at_us, is_historical=is_historical, **columns)  # type: ignore[arg-type]
+        )
 
 
 def _fits(field: str, value: float) -> bool:

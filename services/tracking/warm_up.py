@@ -153,6 +153,7 @@ def _readings(size: int, minute: int) -> Readings:
     positions.latitude_deg[:] = 0.005 + 0.02 * out
     positions.longitude_deg[:] = 0.005
     positions.satellites[:] = 9
+    positions.is_historical[:] = 0
     positions.speed_mps[::2] = np.nan
     positions.heading_deg[::2] = np.nan
     sensors.value[:] = 4.0 + 8.0 * out

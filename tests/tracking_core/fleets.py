@@ -70,6 +70,7 @@ positions = st.builds(
     heading_deg=st.sampled_from([NAN, NAN, 90.0, 360.0, 361.0]),
     accuracy_m=st.sampled_from([NAN, NAN, 30.0, 150.0]),
     satellites=st.sampled_from([-1, -1, 7, 0]),
+    is_historical=st.sampled_from([False, False, False, False, True]),
 )
 samples = st.builds(
     Sample,
@@ -262,6 +263,7 @@ def _reading(random: np.random.Generator, number: int, clock_s: Any, place: Any,
             float(x),
             speed_mps=float(random.choice([NAN, 8.0])),
             accuracy_m=float(random.choice([NAN, NAN, 30.0, 30.0, 90.0, 150.0])),
+            is_historical=int(clock_s[number]) % 11 == 3,
         )
     if kind < 0.8:
         warmth[number] = np.clip(warmth[number] + random.normal(0, 1.0), 2.0, 9.0)

@@ -860,8 +860,11 @@ class NaiveEngine:
                 return Verdict.DUPLICATE, []
             device.quarantined = [*device.quarantined, (at_us, content)][-settings.kept_quarantined :]
             return (Verdict.FUTURE_CLOCK if future else Verdict.STALE), []
-        if any(kept.at_us == at_us and kept.content == content for kept in device.kept):
-            return Verdict.DUPLICATE, []
+        for kept in device.kept:
+            if kept.at_us == at_us and kept.content == content:
+                if not fix.is_historical and kept in self._waiting(device, at_us):
+                    return Verdict.DUPLICATE, self._fold_newest(device, at_us)
+                return Verdict.DUPLICATE, []
         if len(device.kept) == settings.kept_fixes:
             self._forget_oldest(device)
         kept = NaiveKept(at_us, content_number(fix), content, fix, self._own_verdict(fix))
@@ -869,20 +872,43 @@ class NaiveEngine:
         bisect.insort(device.kept, kept, key=lambda kept: (kept.at_us, kept.number))
         if kept.verdict != Verdict.OK:
             return kept.verdict, []
+        if fix.is_historical and at_us > device.state.last_us:
+            kept.verdict = Verdict.HISTORICAL
+            if settings.repairs_late:
+                of_its_time = [each for each in self._waiting(device, at_us) if each.at_us == at_us]
+                for nth, each in enumerate(of_its_time):
+                    each.verdict = Verdict.CONFLICTING if nth else Verdict.HISTORICAL
+            return kept.verdict, []
         after_us = max(device.settled_us, device.base.last_us) if settings.repairs_late else device.state.last_us
         if at_us <= after_us:
             kept.verdict = Verdict.CONFLICTING if same_time or at_us == after_us else Verdict.LATE
             return kept.verdict, []
         kept.folded = True
-        if at_us > device.state.last_us:
-            kept.verdict, events = self._fold(device.state, fix)
-            device.told += [(at_us, event) for event in events]
-            if kept.verdict == Verdict.OK:
-                device.lag_us = self.now_us - at_us
-            known, device.assumed = device.assumed, self._due(device)
-            return kept.verdict, _difference(known, [*events, *device.assumed])
-        events = self._fold_again(device)
+        events = self._fold_newest(device, at_us) if at_us > device.state.last_us else self._fold_again(device)
         return kept.verdict, events
+
+    def _fold_newest(self, device: NaiveDevice, at_us: int) -> list[CoreEvent]:
+        """What waits up to a time, and what has come of it that is no history, in order."""
+        events = []
+        waiting = self._waiting(device, at_us)
+        for each in waiting:
+            each.folded = True
+            each.verdict, told = self._fold(device.state, each.fix)
+            device.told += [(each.at_us, event) for event in told]
+            events += told
+        if any(each.verdict == Verdict.OK for each in waiting):
+            device.lag_us = self.now_us - at_us
+        known, device.assumed = device.assumed, self._due(device)
+        return _difference(known, [*events, *device.assumed])
+
+    def _waiting(self, device: NaiveDevice, until_us: int) -> list[NaiveKept]:
+        """History that no fix has come after, and what contradicts it; and a fix that has come just now."""
+        waits = (Verdict.HISTORICAL, Verdict.CONFLICTING) if self.settings.repairs_late else ()
+        return [
+            each
+            for each in device.kept
+            if device.state.last_us < each.at_us <= until_us and (each.verdict in waits or each.folded)
+        ]
 
     def _own_verdict(self, fix: Position) -> Verdict:
         """By the fix alone."""

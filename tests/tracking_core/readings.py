@@ -41,6 +41,7 @@ class Position:
     sequence: int = NO_SEQUENCE
     sent_at_us: int = NO_TIME
     received_at_us: int = START_US
+    is_historical: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -37,6 +37,7 @@ DTYPE_OF = {
     FieldDescriptor.TYPE_UINT32: "u4",
     FieldDescriptor.TYPE_UINT64: "i8",
     FieldDescriptor.TYPE_ENUM: "u1",
+    FieldDescriptor.TYPE_BOOL: "u1",
 }
 ADDED_BY_INGEST = [("device", "u4"), ("received_at_us", "i8")]
 

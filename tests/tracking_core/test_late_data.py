@@ -45,13 +45,14 @@ drawn_fences = st.tuples(st.lists(fences, min_size=1, max_size=5), st.lists(rout
 
 
 @st.composite
-def drives(draw: st.DrawFn, longest: int) -> list[Position]:
+def drives(draw: st.DrawFn, longest: int, *, has_history: bool = True) -> list[Position]:
     """Fixes of two devices in the order of time: a walk over a grid of places, with what receivers do to it."""
     fixes = []
     for device in (0, 2):
         at_s = 0
         for x, y in draw(st.lists(places, max_size=longest)):
             at_s += draw(st.sampled_from([0, 5, 10, 10, 10, 30]))
+            is_historical = has_history and draw(st.sampled_from([False] * 3 + [True]))
             far_deg = draw(st.sampled_from([0.0] * 12 + [3.0]))
             fixes.append(
                 Position(
@@ -61,6 +62,7 @@ def drives(draw: st.DrawFn, longest: int) -> list[Position]:
                     x * STEP_DEG + 1e-3 + far_deg,
                     accuracy_m=draw(st.sampled_from([NAN, NAN, 30.0, 90.0, 150.0])),
                     satellites=draw(st.sampled_from([-1] * 9 + [0])),
+                    is_historical=is_historical,
                 )
             )
     return sorted(fixes, key=lambda fix: fix.observed_at_us)
@@ -174,7 +176,7 @@ def test_any_order_of_arrival_ends_alike(fixes: list[Position], drawn: list, cho
 
 @pytest.mark.compiled
 @settings(max_examples=60, deadline=None)
-@given(drives(60), drawn_fences, st.randoms(use_true_random=False))
+@given(drives(60, has_history=False), drawn_fences, st.randoms(use_true_random=False))
 def test_a_moving_horizon_is_enough(fixes: list[Position], drawn: list, choose: random.Random) -> None:
     """Shuffled within as many fixes as are kept, over a drive of many more: what is let go of was complete."""
     arriving: list[Position] = []

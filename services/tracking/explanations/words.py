@@ -31,6 +31,7 @@ _VERDICTS: Final = {
     Verdict.LATE: "it came too late to be put where it belongs: past what is kept of the device, "
     "or after a fence was edited",
     Verdict.CONFLICTING: "it contradicts another fix of the same time",
+    Verdict.HISTORICAL: "it was sent as history, and no newer fix that is none has come yet",
 }
 SIDES: Final = {OUT: "outside", PENDING_IN: "outside", IN: "inside", PENDING_OUT: "inside"}
 

@@ -154,11 +154,11 @@ def test_any_damage_gives_readings_or_a_reason(message: Any, data: st.DataObject
 
 
 fields = st.one_of(
-    st.tuples(st.integers(11, 2**29 - 1), st.just(0), st.integers(0, 2**64 - 1)),
-    st.tuples(st.integers(11, 2**29 - 1), st.just(1), st.binary(min_size=8, max_size=8)),
-    st.tuples(st.integers(11, 2**29 - 1), st.just(2), st.binary(max_size=20)),
-    st.tuples(st.integers(11, 2**29 - 1), st.just(5), st.binary(min_size=4, max_size=4)),
-    st.tuples(st.integers(11, 2**29 - 1), st.just(3), st.binary(max_size=0)),
+    st.tuples(st.integers(12, 2**29 - 1), st.just(0), st.integers(0, 2**64 - 1)),
+    st.tuples(st.integers(12, 2**29 - 1), st.just(1), st.binary(min_size=8, max_size=8)),
+    st.tuples(st.integers(12, 2**29 - 1), st.just(2), st.binary(max_size=20)),
+    st.tuples(st.integers(12, 2**29 - 1), st.just(5), st.binary(min_size=4, max_size=4)),
+    st.tuples(st.integers(12, 2**29 - 1), st.just(3), st.binary(max_size=0)),
 )
 
 
@@ -210,6 +210,7 @@ def test_the_last_of_a_field_sent_twice_counts() -> None:
     assert rows(readings)[0] | {"observed_at_us": 0} == {
         "observed_at_us": 0, "latitude_deg": 1.0, "longitude_deg": 2.0, "altitude_m": 3.0, "speed_mps": None,
         "heading_deg": None, "accuracy_m": None, "satellites": 4, "sequence": 5, "sent_at_us": None,
+        "is_historical": False,
     }  # fmt: skip
     assert decode([good.SerializeToString() + bad.SerializeToString()], [POSITION])[1] == [Reason.NOT_FINITE]
 

@@ -31,6 +31,10 @@ from ingest.settings import TopicRule
 from tests.ingest.rig import NOW_US, FakeLog, announced_in, readings_of, running
 from tests.ingest.test_process import Ingest, entries_of
 from tests.servers.mosquitto import Mosquitto
+from tracking_core.definitions import DeviceIdentity
+from tracking_core.engine import Engine
+from tracking_core.settings import EngineSettings
+from tracking_core.verdicts import Verdict
 
 NOW_MS = NOW_US // 1000
 INT8, INT32, INT64, UINT32, DOUBLE, BOOLEAN = 1, 3, 4, 7, 10, 11
@@ -226,9 +230,46 @@ def test_history_comes_first_and_is_not_the_present(born: Node) -> None:
     assert [(fix.observed_at_us - NOW_US, fix.latitude_deg, fix.longitude_deg) for fix in readings.positions] == [
         (-60_000_000, 40, -8)
     ]
+    assert [fix.is_historical for fix in readings.positions] == [True]
     assert [sample.value for sample in readings.sensors] == [9, 5]
     (fix,) = born.reads("DDATA", payload(metric(alias=SPEED, value=1.0), seq=3)).positions
-    assert (fix.latitude_deg, fix.longitude_deg) == (41.15, -8.61)
+    assert (fix.latitude_deg, fix.longitude_deg, fix.is_historical) == (41.15, -8.61, False)
+
+
+async def test_history_does_not_touch_the_live_state(tmp_path: pathlib.Path) -> None:
+    """Of a device whose birth had no place: newer than all that is known of it, and still not where it is shown."""
+    log = FakeLog()
+    born_us, old_us, now_us = NOW_US, NOW_US + 60_000_000, NOW_US + 120_000_000
+    birth = payload(
+        metric("Latitude", alias=LATITUDE, datatype=DOUBLE, is_null=True),
+        metric("Longitude", alias=LONGITUDE, datatype=DOUBLE, is_null=True),
+        seq=1,
+    )
+    old = [
+        metric(alias=alias, value=value, is_historical=True) for alias, value in ((LATITUDE, 40.0), (LONGITUDE, -8.0))
+    ]
+    live = [metric(alias=alias, value=value) for alias, value in ((LATITUDE, 40.01), (LONGITUDE, -8.0))]
+    for each, at_us in zip([*old, *live], [old_us] * 2 + [now_us] * 2, strict=True):
+        each.timestamp = at_us // 1000
+    async with running(tmp_path, log, rules=[RULE], auto=AutoProvisioning(enabled=True)) as rig:
+        await rig.send(
+            ("spBv1.0/yard/NBIRTH/gate", nbirth()),
+            ("spBv1.0/yard/DBIRTH/gate/truck", birth),
+            ("spBv1.0/yard/DDATA/gate/truck", payload(*old, seq=2)),
+            received_at_us=born_us,
+        )
+        assert log.readings.positions.is_historical.tolist() == [1]
+        engine = Engine(EngineSettings())
+        engine.announce([DeviceIdentity(int(log.readings.positions.device[0]), "acme", "yard.gate.truck")])
+        stored = engine.step(log.readings, now_us)
+        assert stored.position_verdicts.tolist() == [Verdict.HISTORICAL]
+        assert len(stored.live.device) == len(engine.latest().device) == 0
+        log.entries.clear()
+        await rig.send(("spBv1.0/yard/DDATA/gate/truck", payload(*live, seq=3)), received_at_us=now_us)
+        assert log.readings.positions.is_historical.tolist() == [0]
+        shown = engine.step(log.readings, now_us)
+    assert shown.live.latitude_deg.tolist() == [40.01]
+    assert (shown.verdict_changes.observed_at_us.tolist(), shown.verdict_changes.after.tolist()) == ([old_us], [1])
 
 
 def test_data_before_a_birth(born: Node) -> None:

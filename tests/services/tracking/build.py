@@ -33,7 +33,7 @@ def positions(*rows: dict[str, Any]) -> PositionColumns:
     defaults: dict[str, Any] = {
         "device": 0, "received_at_us": T0, "observed_at_us": T0, "latitude_deg": 1.5, "longitude_deg": 2.5,
         "altitude_m": np.nan, "speed_mps": np.nan, "heading_deg": np.nan, "accuracy_m": np.nan,
-        "satellites": NO_SATELLITES, "sequence": NO_SEQUENCE, "sent_at_us": NO_TIME,
+        "satellites": NO_SATELLITES, "sequence": NO_SEQUENCE, "sent_at_us": NO_TIME, "is_historical": 0,
     }  # fmt: skip
     return _filled(columns, defaults, rows)
 
