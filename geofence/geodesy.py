@@ -36,7 +36,9 @@ _SHORT_LATITUDE_DEG: Final = 75.0
 def wrap_degrees(difference_deg: float) -> float:
     """The same angle in [-180, 180)."""
     # numpy's floor, because math.floor makes an integer and NaN is none.
-    return float(difference_deg - 360.0 * np.floor((difference_deg + 180.0) / 360.0))
+    wrapped_deg = float(difference_deg - 360.0 * np.floor((difference_deg + 180.0) / 360.0))
+    # The sum of the last number below 180 and 180 is 360.
+    return -180.0 if wrapped_deg < -180.0 else wrapped_deg  # noqa: FURB136 - NaN stays NaN
 
 
 @scalar_kernel

@@ -23,6 +23,7 @@ from tracking_core.telling.event_rows import (
     SIGNAL_LOST,
     TOLD_AGAIN,
     TOLD_LATE,
+    TRIP_ENDED,
     WITHDRAWN,
     EventRows,
 )
@@ -167,6 +168,18 @@ def is_same_place(first_deg: float, second_deg: float) -> bool:
 
 
 @scalar_kernel
+def began_alike(journal: JournalColumns, node: int, old: int) -> bool:
+    """Whether two trips that ended began at the same place, which is all of a change's state before that is told."""
+    return bool(
+        journal.kind[node] != TRIP_ENDED
+        or (
+            is_same_place(journal.crossed_latitude_deg[node], journal.crossed_latitude_deg[old])
+            and is_same_place(journal.crossed_longitude_deg[node], journal.crossed_longitude_deg[old])
+        )
+    )
+
+
+@scalar_kernel
 def keep_told(journal: JournalColumns, row: int, from_us: int, taken_back: int, devices: DeviceColumns) -> None:
     """Finds the events that are as they were told."""
     old = taken_back
@@ -183,6 +196,7 @@ def keep_told(journal: JournalColumns, row: int, from_us: int, taken_back: int, 
                     and journal.fastest_mps[node] == journal.fastest_mps[old]
                     and is_same_place(journal.latitude_deg[node], journal.latitude_deg[old])
                     and is_same_place(journal.longitude_deg[node], journal.longitude_deg[old])
+                    and began_alike(journal, node, old)
                 ):
                     take_over(journal, node, old)
                     break

@@ -86,7 +86,8 @@ def test_cartesian():
 
 
 @pytest.mark.parametrize(
-    ("given_deg", "wrapped"), [(0, 0), (180, -180), (-180, -180), (190, -170), (-190, 170), (720, 0)]
+    ("given_deg", "wrapped"),
+    [(0, 0), (180, -180), (-180, -180), (190, -170), (-190, 170), (720, 0), (179.99999999999997, -180)],
 )
 def test_wrap(given_deg, wrapped):
     assert wrap_degrees(float(given_deg)) == wrapped

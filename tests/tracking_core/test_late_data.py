@@ -174,6 +174,15 @@ def test_any_order_of_arrival_ends_alike(fixes: list[Position], drawn: list, cho
     assert_alike(deliver(Told(WIDE, drawn), arriving, choose), ordered)
 
 
+def test_a_trip_that_began_elsewhere_after_all_is_amended_where_it_ended_too() -> None:
+    """Of two fixes of one time the first by content comes last, after the end of the trip was told."""
+    places = [(10, 0.011, 0.021), (10, 0.011, 0.001), (20, 0.001, 0.011), (30, 0.001, 0.001)]
+    fixes = sorted((Position(0, START_US + at * SECOND_US, y, x, accuracy_m=30.0) for at, y, x in places), key=in_order)
+    shuffled = Told(WIDE).take(fixes[1:]).wait(60)
+    assert EventKind.TRIP_ENDED in {event.kind for event in shuffled.standing}
+    assert_alike(shuffled.take(fixes[:1]), Told(WIDE).take(fixes))
+
+
 @pytest.mark.compiled
 @settings(max_examples=60, deadline=None)
 @given(drives(60, has_history=False), drawn_fences, st.randoms(use_true_random=False))
