@@ -28,10 +28,11 @@ from tracking_core.door import let_in
 from tracking_core.engine_state import EngineState
 from tracking_core.event_building import EventBuilding
 from tracking_core.events import Cause, CoreEvent
-from tracking_core.fix_folding import FoldingRules, fold_fixes, no_progress, settle
+from tracking_core.fix_folding import FoldingRules, fold_fixes, no_progress
 from tracking_core.fixes.folded import ChangeBuffer, FoldedFixes, empty_folded
 from tracking_core.fixes.motion import motion_rules, newest_fixes
 from tracking_core.fixes.quality import quality_rules
+from tracking_core.horizon import settle
 from tracking_core.journeys.journeys import journey_rules
 from tracking_core.journeys.table import latest_journeys
 from tracking_core.live_frame import LiveColumns, empty_live, last_live

@@ -11,22 +11,21 @@ before an edit) is stored as `late` and changes nothing.
 from __future__ import annotations
 
 import math
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
 from geofence.compiled import CompiledFences
-from geofence.containment import touch_cells
-from geofence.kernel import inlined_kernel, scalar_kernel
+from geofence.kernel import scalar_kernel
 from geofence.transitions import Fix
 from tracking_core.columns import I32, I64, NO_TIME, PositionColumns
 from tracking_core.corrections import tell_corrections, tell_news
 from tracking_core.device_table import NEVER, NOTHING, DeviceColumns
 from tracking_core.edits import EditColumns, settle_edits
-from tracking_core.fixes.folded import FoldedFixes, VerdictChanges
+from tracking_core.fixes.folded import FoldedFixes, VerdictChanges, note_verdict
+from tracking_core.fixes.kept_fix import keep_derived, keep_fix, kept_at, measured_at
 from tracking_core.fixes.motion import MotionRules, derive_motion
 from tracking_core.fixes.quality import (
-    MeasuredFix,
     QualityRules,
     count_fix,
     counted_fix,
@@ -34,13 +33,16 @@ from tracking_core.fixes.quality import (
     judge_fix,
     last_judged_us,
 )
-from tracking_core.fixes.timeline import HEADING, SPEED, Timeline, base_place, base_us, insert_fix, place_of
+from tracking_core.fixes.timeline import Timeline, insert_fix, place_of
+from tracking_core.fixes.waiting import after_time, first_waiting, let_wait, waiting_alike
+from tracking_core.horizon import forget_old_withdrawn, judge_late, repairable_after_us
 from tracking_core.journey_records import JourneyColumns
 from tracking_core.journeys.folding import MOST_CHANGES as JOURNEY_CHANGES
-from tracking_core.journeys.folding import follow_journey, journey_dated_from_us, keep_journey
+from tracking_core.journeys.folding import follow_journey, keep_journey
 from tracking_core.journeys.journeys import JourneyRules
 from tracking_core.memory import Memory
 from tracking_core.node_pool import room_left
+from tracking_core.prefetch import AHEAD, touch
 from tracking_core.presence_pool import PresenceColumns
 from tracking_core.rewinding import rewind_fix, take_back_changes
 from tracking_core.routes.arrivals import arrival_due_us, count_expected, expects, follow_arrivals
@@ -48,10 +50,10 @@ from tracking_core.routes.expectations import ExpectedColumns
 from tracking_core.signal import MOST_CHANGES as SIGNAL_CHANGES
 from tracking_core.signal import end_silence
 from tracking_core.telling.event_rows import EventRows
-from tracking_core.telling.journal import NO_CROSSING, JournalColumns, forget_changes, forget_withdrawn
+from tracking_core.telling.journal import JournalColumns, count_events, forget_changes
 from tracking_core.timers import TimerRules, assume, expect_timers
 from tracking_core.verdicts import Verdict
-from tracking_core.visits.geofencing import MOST_CHANGES, count_presences, cross_fences, find_fences, is_in_clear_cell
+from tracking_core.visits.geofencing import MOST_CHANGES, count_presences, cross_fences, find_fences
 from tracking_core.visits.passages import PassageRules, find_passages, pass_fences
 from tracking_core.visits.visits import openings_entered, openings_inside
 
@@ -82,9 +84,6 @@ _FOLD: Final = 2
 _ASSUME: Final = 3
 _TELL: Final = 4
 
-_AHEAD: Final = 64
-"""For so many fixes what they need is fetched at once: as much as stays in a core's own cache until they are folded."""
-
 
 class FoldingRules(NamedTuple):
     """The settings of this stage, as numbers for the kernel."""
@@ -99,270 +98,6 @@ class FoldingRules(NamedTuple):
 def no_progress() -> I64:
     """What the first call of `fold_fixes` for a batch is given."""
     return np.zeros(10, np.int64)
-
-
-@inlined_kernel
-def measured_at(fixes: PositionColumns, i: int) -> MeasuredFix:
-    """The fix at `i`."""
-    return MeasuredFix(
-        fixes.observed_at_us[i],
-        fixes.received_at_us[i],
-        fixes.latitude_deg[i],
-        fixes.longitude_deg[i],
-        fixes.altitude_m[i],
-        fixes.accuracy_m[i],
-        fixes.speed_mps[i],
-        fixes.heading_deg[i],
-    )
-
-
-@scalar_kernel
-def if_measured(value: float, measured: int) -> float:
-    """A value in half the digits if it was measured, else NaN in as many."""
-    unknown: Any = np.float32(math.nan)
-    return value if measured else unknown
-
-
-@scalar_kernel
-def kept_at(timeline: Timeline, place: int) -> MeasuredFix:
-    """The fix at a place of the timeline, as measured."""
-    kept = timeline.kept[place]
-    return MeasuredFix(
-        timeline.ring.times_us[place],
-        kept["received_at_us"],
-        kept["latitude_deg"],
-        kept["longitude_deg"],
-        kept["altitude_m"],
-        kept["accuracy_m"],
-        if_measured(kept["speed_mps"], kept["measured"] & SPEED),
-        if_measured(kept["heading_deg"], kept["measured"] & HEADING),
-    )
-
-
-@inlined_kernel
-def keep_fix(timeline: Timeline, place: int, fixes: PositionColumns, i: int, verdict: int) -> None:
-    """Writes the fix at `i` beside its place."""
-    kept = timeline.kept[place]
-    kept["received_at_us"] = fixes.received_at_us[i]
-    kept["latitude_deg"] = fixes.latitude_deg[i]
-    kept["longitude_deg"] = fixes.longitude_deg[i]
-    kept["altitude_m"] = fixes.altitude_m[i]
-    kept["accuracy_m"] = fixes.accuracy_m[i]
-    kept["speed_mps"] = fixes.speed_mps[i]
-    kept["heading_deg"] = fixes.heading_deg[i]
-    measured = 0 if math.isnan(fixes.speed_mps[i]) else SPEED
-    if not math.isnan(fixes.heading_deg[i]):
-        measured |= HEADING
-    kept["measured"] = measured
-    kept["verdict"] = verdict
-
-
-@inlined_kernel
-def keep_derived(timeline: Timeline, place: int, verdict: int, speed_mps: float, heading_deg: float) -> None:
-    """Writes the verdict on a kept fix beside it, and speed and heading that were derived where it measured none: NaN
-    where it does not count.
-    """
-    kept = timeline.kept[place]
-    kept["verdict"] = verdict
-    if not kept["measured"] & SPEED:
-        kept["speed_mps"] = speed_mps if verdict == _OK else np.float32(math.nan)
-    if not kept["measured"] & HEADING:
-        kept["heading_deg"] = heading_deg if verdict == _OK else np.float32(math.nan)
-
-
-@scalar_kernel
-def no_crossing_before_us(row: int, timeline: Timeline) -> int:
-    """No crossing that is not noted yet will be dated before this: the way of every fix begins at a counted one."""
-    if not timeline.repairs:
-        return NEVER
-    return int(timeline.ring.times_us[base_place(timeline, row)])
-
-
-@scalar_kernel
-def forget_old_withdrawn(
-    journal: JournalColumns,
-    row: int,
-    timeline: Timeline,
-    journeys: JourneyColumns,
-    presences: PresenceColumns,
-    devices: DeviceColumns,
-) -> None:
-    """Forgets the withdrawn events of a device that can come true no more."""
-    if devices.first_withdrawn[row] != NOTHING:
-        before_us = no_crossing_before_us(row, timeline)
-        journey_us = journey_dated_from_us(row, timeline, journeys, journal, devices)
-        forget_withdrawn(journal, row, before_us, journey_us, presences, devices)
-
-
-@scalar_kernel
-def repairable_after_us(row: int, devices: DeviceColumns, timeline: Timeline) -> int:
-    """A late fix must be newer than this to be put where it belongs."""
-    if not timeline.repairs:
-        return last_judged_us(devices, row)
-    return int(max(devices.settled_us[row], base_us(timeline, row)))
-
-
-@scalar_kernel
-def settle(
-    rows: int,
-    devices: DeviceColumns,
-    timeline: Timeline,
-    presences: PresenceColumns,
-    journal: JournalColumns,
-    journeys: JourneyColumns,
-    edits: EditColumns,
-) -> None:
-    """Does for the first rows what the next fix of each would: a snapshot holds nothing that nobody will look at."""
-    for row in range(rows):
-        settle_edits(row, devices, timeline, journal, edits)
-        if devices.first_change[row] != NOTHING or devices.first_withdrawn[row] != NOTHING:
-            until_us = repairable_after_us(row, devices, timeline)
-            forget_changes(journal, row, until_us, devices)
-            forget_old_withdrawn(journal, row, timeline, journeys, presences, devices)
-
-
-@scalar_kernel
-def judge_late(at_us: int, row: int, age: int, devices: DeviceColumns, timeline: Timeline) -> int:
-    """The verdict on a fix, at its place already, that is not newer than all that were judged before: OK if it is to be
-    folded there.
-    """
-    ring, places = timeline.ring, timeline.places
-    after_us = repairable_after_us(row, devices, timeline)
-    if at_us > after_us:
-        # Of those of one time the first in order is judged; the others contradict it.
-        for earlier in range(age - 1, -1, -1):
-            place = place_of(ring, row, places, earlier)
-            if ring.times_us[place] != at_us:
-                break
-            verdict = timeline.kept[place]["verdict"]
-            if verdict in (_OK, _IMPLAUSIBLE_JUMP):
-                return _CONFLICTING
-        return _OK
-    if (
-        at_us == after_us
-        or (age > 0 and ring.times_us[place_of(ring, row, places, age - 1)] == at_us)
-        or (age + 1 < ring.length[row] and ring.times_us[place_of(ring, row, places, age + 1)] == at_us)
-    ):
-        return _CONFLICTING
-    return _LATE
-
-
-@scalar_kernel
-def first_waiting(timeline: Timeline, row: int, age: int, last_us: int) -> int:
-    """The age of the first fix after `last_us`, of those before the one of this age: all that wait there are history,
-    or count for nothing. Most often it is this age itself.
-    """
-    while age > 0 and timeline.ring.times_us[place_of(timeline.ring, row, timeline.places, age - 1)] > last_us:
-        age -= 1
-    return age
-
-
-@scalar_kernel
-def after_time(timeline: Timeline, row: int, age: int) -> int:
-    """The age of the first fix that is newer than the one of this age."""
-    ring = timeline.ring
-    at_us = ring.times_us[place_of(ring, row, timeline.places, age)]
-    while age < ring.length[row] and ring.times_us[place_of(ring, row, timeline.places, age)] == at_us:
-        age += 1
-    return age
-
-
-@scalar_kernel
-def waiting_alike(timeline: Timeline, row: int, at_us: int, content: np.uint64, last_us: int) -> int:
-    """The age of a fix of this time and content that waits, after `last_us`; NOTHING if none does."""
-    ring = timeline.ring
-    for age in range(ring.length[row] - 1, -1, -1):
-        place = place_of(ring, row, timeline.places, age)
-        if ring.times_us[place] <= max(last_us, at_us - 1):
-            break
-        if ring.times_us[place] == at_us and ring.contents[place] == content:
-            return age if timeline.kept[place]["verdict"] in (_HISTORICAL, _CONFLICTING) else NOTHING
-    return NOTHING
-
-
-@scalar_kernel
-def note_change(changes: VerdictChanges, row: int, fix: MeasuredFix, before: int, after: int) -> None:
-    """Adds a row, for which there must be room."""
-    at = changes.filled[0]
-    changes.filled[0] = at + 1
-    changes.row[at] = row
-    changes.observed_at_us[at] = fix.observed_at_us
-    changes.latitude_deg[at] = fix.latitude_deg
-    changes.longitude_deg[at] = fix.longitude_deg
-    changes.before[at] = before
-    changes.after[at] = after
-
-
-@scalar_kernel
-def let_wait(timeline: Timeline, row: int, age: int, at_us: int, changes: VerdictChanges) -> int:
-    """The verdict on history, at its place already, that is to wait: of one time only the first in order does, the
-    others contradict it. Tells what else has another verdict now, for which there must be room.
-    """
-    ring = timeline.ring
-    for earlier in range(age - 1, -1, -1):
-        place = place_of(ring, row, timeline.places, earlier)
-        if ring.times_us[place] != at_us:
-            break
-        if timeline.kept[place]["verdict"] == _HISTORICAL:
-            return _CONFLICTING
-    for later in range(age + 1, ring.length[row]):
-        place = place_of(ring, row, timeline.places, later)
-        if ring.times_us[place] != at_us:
-            break
-        if timeline.kept[place]["verdict"] == _HISTORICAL:
-            timeline.kept[place]["verdict"] = _CONFLICTING
-            note_change(changes, row, kept_at(timeline, place), _HISTORICAL, _CONFLICTING)
-    return _HISTORICAL
-
-
-@scalar_kernel
-def count_events(journal: JournalColumns, first: int, from_us: int) -> int:
-    """How many changes of a chain, of those from this time on that stand before an older one, have an event."""
-    count = 0
-    node = first
-    while node != NOTHING and journal.at_us[node] >= from_us:
-        if journal.kind[node] != NO_CROSSING:
-            count += 1
-        node = journal.following[node]
-    return count
-
-
-@scalar_kernel
-def touch(
-    fixes: PositionColumns,
-    rows: I64,
-    start: int,
-    end: int,
-    devices: DeviceColumns,
-    timeline: Timeline,
-    journeys: JourneyColumns,
-    fences: CompiledFences,
-) -> float:
-    """Reads of every line of memory that the fold of these fixes will need, and returns a number that means nothing.
-
-    A fold waits for some eight lines one after the other, of another device than the one before; here the waits
-    overlap, as nothing hangs on what is read.
-    """
-    nothing = 0.0
-    for i in range(start, end):
-        row = rows[i]
-        nothing += float(devices.counted_at_us[row]) + float(timeline.newest_us[row])
-        nothing += float(journeys.trip[row]["state"]) + float(journeys.now[row]["since_us"])
-    for i in range(start, end):
-        row = rows[i]
-        length = timeline.ring.length[row]
-        place = place_of(timeline.ring, row, timeline.places, length)
-        nothing += float(timeline.ring.times_us[place])
-        if timeline.repairs:
-            nothing += float(timeline.journeys[place]["since_us"])
-            if length + 1 == timeline.places:
-                nothing += float(timeline.kept[place_of(timeline.ring, row, timeline.places, 0)]["verdict"])
-        longitude_deg, latitude_deg = fixes.longitude_deg[i], fixes.latitude_deg[i]
-        # NaN is in no cell, and must not be made a column.
-        on_globe = abs(longitude_deg) <= 180.0 and abs(latitude_deg) <= 90.0
-        if on_globe and not is_in_clear_cell(row, longitude_deg, latitude_deg, devices):
-            nothing += float(touch_cells(fences, devices.tenant[row], longitude_deg, latitude_deg))
-    return nothing
 
 
 @scalar_kernel
@@ -412,7 +147,7 @@ def fold_fixes(
     while progress[_READING] < len(rows):
         i = progress[_READING]
         if i >= touched:
-            touched = min(i + _AHEAD, len(rows))
+            touched = min(i + AHEAD, len(rows))
             if math.isinf(touch(fixes, rows, i, touched, devices, timeline, journeys, fences)):
                 progress[_TOUCHED] = touched
         row = rows[i]
@@ -559,7 +294,7 @@ def fold_fixes(
                         folded.heading_deg[i] = devices.heading_deg[row]
                         folded.in_order[i] = not late
                 elif verdict != judged:
-                    note_change(changes, row, fix, judged, verdict)
+                    note_verdict(changes, row, fix, judged, verdict)
                 progress[_AGE] = age + 1
             folded.moved[i] = (late or devices.counted_at_us[row] >= from_us) and devices.counted_at_us[row] != NO_TIME
             progress[_PHASE] = _ASSUME

@@ -6,7 +6,9 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from geofence.kernel import scalar_kernel
 from tracking_core.columns import F32, F64, I64, U8
+from tracking_core.fixes.quality import MeasuredFix
 from tracking_core.growth import longer_columns, next_size
 
 
@@ -65,3 +67,16 @@ def empty_folded(count: int) -> FoldedFixes:
         np.empty(count, np.uint8),
         np.empty(count, np.uint8),
     )
+
+
+@scalar_kernel
+def note_verdict(changes: VerdictChanges, row: int, fix: MeasuredFix, before: int, after: int) -> None:
+    """Adds a row, for which there must be room."""
+    at = changes.filled[0]
+    changes.filled[0] = at + 1
+    changes.row[at] = row
+    changes.observed_at_us[at] = fix.observed_at_us
+    changes.latitude_deg[at] = fix.latitude_deg
+    changes.longitude_deg[at] = fix.longitude_deg
+    changes.before[at] = before
+    changes.after[at] = after

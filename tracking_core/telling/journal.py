@@ -289,3 +289,15 @@ class Journal:
     def make_room(self, wanted: int) -> None:
         """At least `wanted` more nodes fit."""
         self.columns = with_room(self.columns, wanted)
+
+
+@scalar_kernel
+def count_events(journal: JournalColumns, first: int, from_us: int) -> int:
+    """How many changes of a chain, of those from this time on that stand before an older one, have an event."""
+    count = 0
+    node = first
+    while node != NOTHING and journal.at_us[node] >= from_us:
+        if journal.kind[node] != NO_CROSSING:
+            count += 1
+        node = journal.following[node]
+    return count
