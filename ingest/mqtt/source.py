@@ -20,7 +20,6 @@ from paho.mqtt.client import MQTT_CLEAN_START_FIRST_ONLY
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
-from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from ingest.mqtt.connection import Connection
 from ingest.mqtt.deliveries import Sink
@@ -252,12 +251,7 @@ class MqttSource:
     async def _subscribe(self, client: aiomqtt.Client) -> None:
         """At QoS 1: paho acknowledges QoS 2 too early, and duplicates are found by what they say."""
         for filter_ in self._filters:
-            if self._version == "5" and not filter_.startswith("$share/"):  # where 3.8.3.1 forbids it
-                # Receipts go out below what we subscribe to: they need not come back.
-                options = SubscribeOptions(qos=1, noLocal=True)
-                granted = (await client.subscribe(filter_, options=options))[0]
-            else:
-                granted = (await client.subscribe(filter_, qos=1))[0]
+            granted = (await client.subscribe(filter_, qos=1))[0]
             code = granted.value if isinstance(granted, ReasonCode) else granted
             if code >= _FAILURE_CODE:
                 raise SubscriptionRefusedError(filter_, str(granted))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
@@ -13,8 +12,6 @@ from ingest.reasons import Reason, Rejection
 _KINDS: Final = tuple(NATIVE)
 NATIVE_TAILS: Final = (*_KINDS, *(f"{kind}/json" for kind in _KINDS), "json")
 """What follows `drover/v1/{tenant}/{device}/`."""
-_OTHER_TAILS: Final = frozenset({"cmd", "cmd/json", "cmd/ack", "cmd/ack/json", "ack", "ack/json"})
-"""What follows it in commands, the answers to them, and receipts: others read those."""
 
 
 class Route(NamedTuple):
@@ -36,8 +33,12 @@ class TopicRules:
 
     @property
     def filters(self) -> tuple[str, ...]:
-        """What to subscribe to. All of our own topics: what is sent to a misspelt one must not vanish unseen."""
-        return ("drover/v1/#", *(rule.filter for rule, _, _ in self._rules))
+        """What to subscribe to. Native topics one by one, because `.../cmd` and `.../ack` are not for us: with all of
+        `drover/v1` subscribed, misspelt topics would be seen, but the broker would have a subscriber to every command,
+        and one to a device that is not there would look as if it had been sent.
+        """
+        native = (f"drover/v1/+/+/{tail}" for tail in NATIVE_TAILS)
+        return (*native, *(rule.filter for rule, _, _ in self._rules))
 
     def match(self, topic: bytes) -> Route | Rejection:
         """The route of a topic, or why it has none."""
@@ -46,11 +47,8 @@ class TopicRules:
         except UnicodeDecodeError:
             return Rejection(Reason.BAD_ENCODING, "the topic is not UTF-8")
         if levels[:2] == ["drover", "v1"]:
-            tail = "/".join(levels[4:])
-            if tail in _OTHER_TAILS:
-                return Rejection(Reason.NOT_A_READING, "a command, an answer to one, or a receipt")
-            if tail not in NATIVE_TAILS:
-                return Rejection(Reason.UNKNOWN_TOPIC, _meant(tail))
+            if "/".join(levels[4:]) not in NATIVE_TAILS:
+                return Rejection(Reason.UNKNOWN_TOPIC, f"after the device stands one of {', '.join(NATIVE_TAILS)}")
             return _route(levels[2], levels[3], NUMBERS[levels[-1]])
         for rule, filter_levels, decoder in self._rules:
             if _matches(filter_levels, levels):
@@ -71,13 +69,6 @@ class TopicRules:
         levels = topic.decode(errors="replace").split("/")
         named = levels[2] if levels[:2] == ["drover", "v1"] and len(levels) > 2 else ""
         return named if is_tenant(named) else None
-
-
-def _meant(tail: str) -> str:
-    """What should stand where a topic has `tail`."""
-    near = difflib.get_close_matches(tail[:64], NATIVE_TAILS, n=1)
-    after = f"after the device stands one of {', '.join(NATIVE_TAILS)}"
-    return f"{after}; did you mean {near[0]}?" if near else after
 
 
 def _route(tenant: str, device_id: str, decoder: int) -> Route | Rejection:

@@ -45,7 +45,7 @@ def topics(name: DeviceName, leaves: list[str]) -> list[str]:
 
 def everything() -> list[str]:
     """Every topic that anything is said about."""
-    leaves = [*READINGS, *ANSWERS, *DOWN, "", "batch/json/json", "positon"]
+    leaves = [*READINGS, *ANSWERS, *DOWN, "", "batch/json/json", "other"]
     return [*itertools.chain.from_iterable(topics(name, leaves) for name in (A, B, C)), *ELSEWHERE]
 
 
