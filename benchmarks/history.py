@@ -119,8 +119,10 @@ class Ours:
 
 async def write_row_by_row(engine: AsyncEngine, columns: PositionColumns) -> None:
     """The peer."""
-    names = ("device_number", *PositionColumns._fields[1:], "content_hash")
-    rows = zip(*(column.tolist() for column in (*columns, position_hash(columns))), strict=True)
+    # Whether it was sent as history is not a column: a verdict says what it is taken for.
+    stored = {name: column for name, column in columns._asdict().items() if name not in {"device", "is_historical"}}
+    names = ("device_number", *stored, "content_hash")
+    rows = zip(*(column.tolist() for column in (columns.device, *stored.values(), position_hash(columns))), strict=True)
     async with AsyncSession(engine) as session:
         for number, row in enumerate(rows, start=1):
             session.add(PositionRow(**dict(zip(names, row, strict=True)), verdict=1))
