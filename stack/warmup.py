@@ -19,7 +19,8 @@ from runtime.problems import FatalError
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 ROOMS = ("geofence", "tracking_core", "ingest", "gateway")
 
-# Each in a process of its own, so that two compile at a time; what one has compiled the others take from numba's cache.
+# Each in a process of its own, as many at a time as there are processors, the longest first: those share what they
+# compile through numba's cache. All at once they would keep the longest from its processor.
 PARTS = {
     "fixes": "from services.tracking.warm_up import fold; fold()",
     "definitions, samples and tags": "from services.tracking.warm_up import define; define()",
@@ -70,8 +71,11 @@ async def ensure(say: Callable[[str], None]) -> None:
     say("compiling kernels, once for this version: about a minute with two processors")
     started_s = time.monotonic()
 
+    free = asyncio.Semaphore(max(2, os.cpu_count() or 2))
+
     async def compile_and_say(name: str, code: str) -> None:
-        await _compile(name, code)
+        async with free:
+            await _compile(name, code)
         say(f"kernels of {name} compiled after {time.monotonic() - started_s:.0f} s")
 
     try:
