@@ -376,7 +376,7 @@ def standing(events: list[CoreEvent]) -> list[CoreEvent]:
 def late_5_percent(options: Options) -> Result:
     per_run, runs = (5, 4) if options.quick else (10, 6)
     progress("late_5_percent: the fleets, defined and warmed up")
-    small = Fleet(PEER_DEVICES // 4 if options.quick else PEER_DEVICES)
+    small = Fleet(PEER_DEVICES)
     large = Fleet(DEVICES // 5 if options.quick else DEVICES)
     checked, oracle = prepared(small), oracle_of(small)
     little = rounds(small, 12 if options.quick else 30)

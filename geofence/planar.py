@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from geofence.definition import F64, MultiPolygonShape, Ring
+from geofence.definition import F64, Ring
 from geofence.kernel import scalar_kernel
 from geofence.predicates import orientation
 
@@ -116,8 +116,3 @@ def planar_rings(polygon: tuple[Ring, ...]) -> list[F64]:
             moved = np.ascontiguousarray(moved[::-1])
         oriented.append(moved)
     return oriented
-
-
-def shape_rings(shape: MultiPolygonShape) -> list[F64]:
-    """All rings of a shape. Their winding numbers add up to the number of polygons that hold a point."""
-    return [ring for polygon in shape.polygons for ring in planar_rings(polygon)]
