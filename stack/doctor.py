@@ -25,6 +25,7 @@ from ingest.settings import IngestSettings
 from runtime import redis_client
 from runtime.database import create_engine
 from runtime.durability import Finding, database_losses, redis_losses
+from runtime.log_clock import clock_findings
 from runtime.problems import FatalError
 from runtime.settings import CommonSettings
 from services.shipment.settings import ShipmentSettings
@@ -87,7 +88,7 @@ async def _examine(
             brokers = [BrokerFiles.in_data(data_dir).ingest_url("127.0.0.1", addresses.mqtt)]
     except FatalError:
         pass  # no embedded stack on this folder: the settings say where the servers are
-    findings = [*_parts(), *_folder(data_dir), *await _redis(redis_url)]
+    findings = [*_parts(), *_folder(data_dir), *await _redis(redis_url, common.partitions)]
     trusted = tls.of_brokers(ingest.mqtt_ca, ingest.mqtt_certificate, ingest.mqtt_key)
     for url in brokers:
         broker = Broker.from_url(url, tls=trusted)
@@ -134,12 +135,13 @@ def _folder(data_dir: pathlib.Path) -> list[Finding]:
     return [Finding("ok" if free > FREE_BYTES_WANTED else "warn", "data folder", text)]
 
 
-async def _redis(url: str) -> list[Finding]:
+async def _redis(url: str, partitions: int) -> list[Finding]:
     shown = urllib.parse.urlsplit(url)
     where = f"{shown.hostname}:{shown.port or 6379}"
     async with redis_client.connect(url) as client:
         try:
-            return [Finding("ok", "redis", f"{where} answers"), *await redis_losses(client)]
+            losses, clock = await redis_losses(client), await clock_findings(client, partitions)
+            return [Finding("ok", "redis", f"{where} answers"), *losses, *clock]
         except redis_client.AWAY:
             return [Finding("fail", "redis", f"{where} does not answer")]
 

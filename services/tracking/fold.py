@@ -40,9 +40,14 @@ Answer = TypeVar("Answer")
 
 WAIT_MS: Final = 100
 RETRY_S: Final = 0.2
+AHEAD_TOO_FAR_S: Final = 60.0
+"""From there on it is said: until the log's clock goes on, timers wait."""
 
 LAG: Final = Gauge(
     "drover_tracking_lag_seconds", "Age of the oldest entry not folded yet, 0 when all are.", ["partition"]
+)
+AHEAD: Final = Gauge(
+    "drover_tracking_log_ahead_seconds", "How far the log is dated ahead of this machine's clock, where it is."
 )
 TICKS: Final = Counter("drover_tracking_ticks_total", "Ticks appended because a timer of an idle partition was due.")
 
@@ -84,6 +89,7 @@ class Fold:
         self._offsets = {number: partition.offset for number, partition in partitions.items()}
         self._wakeups: dict[int, int | None] = {}
         self._ticked_s = dict.fromkeys(partitions, 0.0)
+        self._is_ahead = False
         self.trouble: str | None = None
         """Why the log cannot be read; None when it can."""
 
@@ -120,9 +126,18 @@ class Fold:
                 seen.add(entry.partition)
                 LAG.labels(str(entry.partition)).set(max(0.0, now_s - entry.appended_at_us / 1e6))
             self._offsets[entry.partition] = entry.offset
+        if entries:
+            self._watch_clock(max(entry.appended_at_us for entry in entries) / 1e6 - now_s)
         for number in self._partitions.keys() - seen:
             LAG.labels(str(number)).set(0.0)
         return entries
+
+    def _watch_clock(self, ahead_s: float) -> None:
+        AHEAD.set(max(0.0, ahead_s))
+        is_ahead = ahead_s > AHEAD_TOO_FAR_S
+        if is_ahead and not self._is_ahead:
+            log.warning("the log is dated ahead of this machine's clock: see `drover doctor`", ahead_s=round(ahead_s))
+        self._is_ahead = is_ahead
 
     def _fold(self, entries: Sequence[Entry]) -> tuple[list[Folded], dict[int, int | None]]:
         return [self._partitions[entry.partition].fold(entry) for entry in entries], self._ask_wakeups()

@@ -133,7 +133,8 @@ def test_the_doctor_finds_a_running_stack_sound(make_stack: MakeStack) -> None:
     findings = json.loads(done.stdout)
     assert done.returncode == 0, findings
     assert {finding["what"] for finding in findings} >= {
-        "page", "data folder", "redis", "mqtt", "ingest database", "tracking database", "shipment database", "gateway",
+        "page", "data folder", "redis", "clock", "mqtt", "ingest database", "tracking database", "shipment database",
+        "gateway",
     }  # fmt: skip
     told = stack.drover("doctor")
     assert "is ready" in told.stdout

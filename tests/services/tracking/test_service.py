@@ -10,13 +10,14 @@ import grpc
 import httpx
 import pytest
 from google.protobuf.message import Message
+from prometheus_client import REGISTRY
 
 from drover.api.tracking.v1 import tracking_service_pb2 as pb
 from drover.geofence.v1.fence_pb2 import Circle, CrossingRule, Fence, Geometry, MultiPolygon, Polygon, Ring
 from drover.telemetry.v1.reading_pb2 import Quantity
 from drover.tracking.v1.definition_pb2 import DefinitionChange, Route, RouteStop, SensorLimit
 from drover.tracking.v1.event_pb2 import Severity, TrackingEvent, Verdict
-from runtime.partitioned_log import Append
+from runtime.partitioned_log import Append, stream_key
 from runtime.redis_client import AWAY
 from runtime.tokens import Role
 from services.tracking.event_sink import STREAM
@@ -134,6 +135,21 @@ async def test_from_log_to_rows_events_frames_and_answers(tmp_path: pathlib.Path
             fix["observed_at_us"] for fix in fixes
         ]
         assert rest.next_page_token == ""
+
+
+async def test_a_log_that_is_dated_ahead_is_folded_and_said(tmp_path: pathlib.Path, redis_url: str) -> None:
+    """The clock of Redis was an hour ahead for a moment: all that comes within the next hour has that time."""
+    common, tracking = settings(tmp_path, redis_url)
+    async with running(common, tracking) as service:
+        start = await now_us(service)
+        ahead = f"{start // 1000 + 3_600_000}-0"
+        for partition in range(common.partitions):
+            await service.redis.xadd(stream_key(partition), {"k": str(int(EntryKind.TICK)), "b": ""}, id=ahead)
+        await service.log.append([announcement(0, [TRUCK])])
+        await service.log.append([block(0, readings(positions({"observed_at_us": start, "received_at_us": start})))])
+        counted = await read_positions(service, 1)
+        assert {each.verdict: each.count for each in counted.verdicts} == {Verdict.VERDICT_OK: 1}
+        assert (REGISTRY.get_sample_value("drover_tracking_log_ahead_seconds") or 0.0) > 3000.0
 
 
 async def test_a_tenant_sees_only_its_own(tmp_path: pathlib.Path, redis_url: str):
