@@ -30,7 +30,8 @@ from tracking_core.definitions import (
     SensorLimit,
 )
 from tracking_core.engine import Engine
-from tracking_core.explaining import NOTHING_BEFORE, FenceEdit, StoredFix, trace
+from tracking_core.explaining.steps import NOTHING_BEFORE, FenceEdit, StoredFix
+from tracking_core.explaining.trace import trace
 from tracking_core.fixes.quality import quality_rules
 from tracking_core.pairs.companions import COUNTS, CompanionFix, companion_columns
 from tracking_core.settings import SECOND_US, EngineSettings

@@ -17,7 +17,8 @@ from tests.tracking_core.readings import NAN, SECOND_US, START_US, Position
 from tests.tracking_core.test_late_data import KEPT, WIDE, Told, drives, in_order
 from tracking_core.definitions import DeleteFence, PutFence
 from tracking_core.events import EventKind
-from tracking_core.explaining import NOTHING_BEFORE, EditStep, FenceEdit, FixStep, Reason, Start, Step, StoredFix, trace
+from tracking_core.explaining.steps import NOTHING_BEFORE, EditStep, FenceEdit, FixStep, Reason, Start, Step, StoredFix
+from tracking_core.explaining.trace import trace
 from tracking_core.fixes.quality import quality_rules
 from tracking_core.verdicts import Verdict
 

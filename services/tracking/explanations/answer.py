@@ -12,7 +12,7 @@ from geofence.transitions import IN, OUT, PENDING_IN, PENDING_OUT, SAYS_NOTHING,
 from services.tracking.explanations.explanation import Accord, Explanation, is_exit
 from services.tracking.explanations.wording import NAMED, listed, minutes, place, utc
 from services.tracking.explanations.words import SIDES, Words
-from tracking_core.explaining import EditStep, FixStep, Reason
+from tracking_core.explaining.steps import EditStep, FixStep, Reason
 from tracking_core.settings import MINUTE_US
 from tracking_core.verdicts import Verdict
 

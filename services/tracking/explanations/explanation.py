@@ -16,7 +16,7 @@ from geofence import wire
 from geofence.transitions import INSIDE, OUTSIDE, Presence
 from services.tracking.explanations.surroundings import Surroundings
 from services.tracking.model import FenceVersion
-from tracking_core.explaining import (
+from tracking_core.explaining.steps import (
     EXITS,
     FOLLOWED,
     NOTHING_BEFORE,
@@ -27,8 +27,8 @@ from tracking_core.explaining import (
     Step,
     StoredFix,
     TracedEvent,
-    trace,
 )
+from tracking_core.explaining.trace import trace
 from tracking_core.fixes.quality import QualityRules
 from tracking_core.settings import MINUTE_US
 from tracking_core.verdicts import Verdict

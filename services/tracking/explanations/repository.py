@@ -14,7 +14,7 @@ from services.tracking.definition_repository import versions_of
 from services.tracking.explanations.surroundings import NOT_OF_FENCES, OF_THE_SIGNAL, Surroundings
 from services.tracking.model import Device
 from services.tracking.tables import events, positions
-from tracking_core.explaining import FOLLOWED, StoredFix
+from tracking_core.explaining.steps import FOLLOWED, StoredFix
 from tracking_core.settings import HOUR_US
 from tracking_core.verdicts import Verdict
 

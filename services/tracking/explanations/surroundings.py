@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from drover.tracking.v1.event_pb2 import TrackingEvent
 from services.tracking.model import FenceVersion
 from tracking_core.events import EventKind
-from tracking_core.explaining import StoredFix
+from tracking_core.explaining.steps import StoredFix
 
 OF_THE_SIGNAL: Final = (EventKind.SIGNAL_LOST.value, EventKind.SIGNAL_RESTORED.value)
 """Kinds that say whether anything is heard of a device."""

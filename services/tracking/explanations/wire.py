@@ -14,7 +14,7 @@ from services.tracking.explanations.answer import answer
 from services.tracking.explanations.explanation import ExplainedEvent, Explanation
 from services.tracking.explanations.words import Words
 from services.tracking.model import FenceVersion
-from tracking_core.explaining import EditStep, FixStep
+from tracking_core.explaining.steps import EditStep, FixStep
 
 STATE_OF: Final = {
     UNKNOWN: pb.PRESENCE_STATE_UNKNOWN,

@@ -17,7 +17,7 @@ from services.tracking.explanations.explanation import (
 )
 from services.tracking.explanations.wording import listed, metres, ordinal, place, utc
 from tracking_core.events import EventKind
-from tracking_core.explaining import EditStep, FixStep, Reason
+from tracking_core.explaining.steps import EditStep, FixStep, Reason
 from tracking_core.settings import MINUTE_US, SECOND_US
 from tracking_core.verdicts import Verdict
 

@@ -24,7 +24,7 @@ from services.tracking.model import FenceVersion
 from tests.services.tracking.build import SECOND, positions, readings
 from tracking_core.definitions import DeleteFence, DeviceIdentity, PutFence
 from tracking_core.engine import Engine
-from tracking_core.explaining import FixStep, Reason, StoredFix
+from tracking_core.explaining.steps import FixStep, Reason, StoredFix
 from tracking_core.fixes.quality import quality_rules
 from tracking_core.settings import EngineSettings
 from tracking_core.verdicts import Verdict

@@ -1,0 +1,126 @@
+"""What a trace is made of: the fixes and edits that go in, and what each of them did."""
+
+from __future__ import annotations
+
+import enum
+from typing import Final, NamedTuple
+
+from geofence.definition import FenceDefinition
+from geofence.transitions import NEVER_SEEN, Presence
+from tracking_core.events import EventKind
+from tracking_core.verdicts import Verdict
+
+NOWHERE: Final = (Verdict.NO_FIX, Verdict.OUT_OF_RANGE)
+"""Verdicts of fixes that do not say where the device was, not even wrongly."""
+
+EXITS: Final = (EventKind.GEOFENCE_EXITED, EventKind.CORRIDOR_LEFT)
+"""Kinds of events that leave a device outside."""
+FOLLOWED: Final = (EventKind.GEOFENCE_ENTERED, EventKind.CORRIDOR_RETURNED, *EXITS)
+"""Kinds of events that a trace finds: those that say whether a device is inside."""
+
+
+class Reason(enum.IntEnum):
+    """Why a fix speaks, or does not, with the numbers of `drover.tracking.v1.EvidenceReason`."""
+
+    UNSPECIFIED = 0
+    INSIDE = 1
+    """In the fence, or on its boundary."""
+    BEYOND_DOUBT = 2
+    """Farther outside than its accuracy and the fence's exit margin."""
+    WITHIN_MARGIN = 3
+    """Outside, but no farther than the exit margin."""
+    WITHIN_ACCURACY = 4
+    """Outside by more than the exit margin, but not beyond its own accuracy."""
+    NOT_COUNTED = 5
+    """Its verdict says that it is not to be relied on."""
+    NO_FENCE = 6
+    """The fence was not there: not made yet, or deleted."""
+
+
+class StoredFix(NamedTuple):
+    """A position as history has it. NaN is what the device left out."""
+
+    observed_at_us: int
+    received_at_us: int
+    latitude_deg: float
+    longitude_deg: float
+    accuracy_m: float
+    verdict: int
+
+
+class FenceEdit(NamedTuple):
+    """A version of the fence, and when it was made, by the clock of the tracking service; None for a deletion."""
+
+    made_at_us: int
+    version: int
+    fence: FenceDefinition | None
+
+
+class TracedEvent(NamedTuple):
+    """An event that the fold finds. `leg` has the times of the fixes between which the boundary was passed, if a way
+    led across it.
+    """
+
+    kind: EventKind
+    observed_at_us: int
+    confirmed_at_us: int
+    latitude_deg: float
+    longitude_deg: float
+    version: int
+    leg: tuple[int, int] | None
+
+
+class FixStep(NamedTuple):
+    """What one fix did. `distance_m` is to the boundary, negative inside, NaN where there is none to tell."""
+
+    fix: StoredFix
+    arrived_late: bool
+    """Received after a counted fix that is newer."""
+    version: int
+    distance_m: float
+    doubt_m: float
+    """Only from farther outside than this would it speak for out: exit margin and accuracy; NaN without a fence."""
+    speaks: int
+    reason: Reason
+    first: bool
+    """The first of the device that counts: it settles silently."""
+    before: Presence
+    after: Presence
+    needed: int
+    """How many fixes in a row the rule asks for, in the direction that is pending or was confirmed; 0 for none."""
+    passed_through: bool
+    """The straight way from the counted fix before led through the fence, though both lie outside."""
+    event: TracedEvent | None
+    untold: TracedEvent | None
+    """What would have been told, had the fence been active then."""
+
+
+class EditStep(NamedTuple):
+    """What an edit did: `fix` is the newest counted one, by which the device is stated anew, None without any.
+    `distance_m` and `untold` as in `FixStep`, to the new boundary.
+    """
+
+    edit: FenceEdit
+    made: bool
+    """Whether there was no fence before."""
+    moved: bool
+    """Whether the shape is another than before; if not, nothing is stated anew."""
+    fix: StoredFix | None
+    distance_m: float
+    before: Presence
+    after: Presence
+    event: TracedEvent | None
+    untold: TracedEvent | None
+
+
+Step = FixStep | EditStep
+
+
+class Start(NamedTuple):
+    """What is known of the device before the first fix. `counted` None: no fix counted before."""
+
+    presence: Presence
+    counted: StoredFix | None
+
+
+NOTHING_BEFORE: Final = Start(NEVER_SEEN, None)
