@@ -24,6 +24,7 @@ from geofence.crossing import crossing_fraction
 from geofence.distance import signed_distance_m
 from geofence.geodesy import wrap_degrees
 from geofence.kernel import scalar_kernel
+from geofence.rounding import PLACE_PARTS, rounded
 
 UNKNOWN: Final = 0
 OUT: Final = 1
@@ -154,25 +155,33 @@ def update(
 
 
 @scalar_kernel
-def crossing_between(fences: CompiledFences, slot: int, before: Fix, after: Fix) -> Crossing:
-    """When and where the leg between two fixes first passes the boundary.
+def crossing_at(before: Fix, after: Fix, fraction: float) -> Crossing:
+    """When and where a device was that far along the leg between two fixes, in [0, 1].
 
-    Interpolated linearly in time and along the shorter way in longitude. With no fix before (its time is NO_TIME), or a
-    leg that does not cross, it is the later fix itself.
+    Interpolated linearly in time and along the shorter way in longitude; to a microsecond and a billionth of a degree.
     """
-    if before.observed_at_us == NO_TIME:
-        return Crossing(after.observed_at_us, after.latitude_deg, after.longitude_deg)
-    fraction = crossing_fraction(
-        fences, slot, before.longitude_deg, before.latitude_deg, after.longitude_deg, after.latitude_deg
-    )
-    if fraction >= 1.0:
-        return Crossing(after.observed_at_us, after.latitude_deg, after.longitude_deg)
-    step_deg = wrap_degrees(after.longitude_deg - before.longitude_deg)
-    return Crossing(
-        before.observed_at_us + round(fraction * (after.observed_at_us - before.observed_at_us)),
-        before.latitude_deg + fraction * (after.latitude_deg - before.latitude_deg),
-        wrap_degrees(before.longitude_deg + fraction * step_deg),
-    )
+    latitude_deg, longitude_deg = after.latitude_deg, after.longitude_deg
+    at_us = after.observed_at_us
+    if fraction < 1.0:
+        step_deg = wrap_degrees(after.longitude_deg - before.longitude_deg)
+        at_us = before.observed_at_us + round(fraction * (after.observed_at_us - before.observed_at_us))
+        latitude_deg = before.latitude_deg + fraction * (after.latitude_deg - before.latitude_deg)
+        longitude_deg = wrap_degrees(before.longitude_deg + fraction * step_deg)
+    return Crossing(at_us, rounded(latitude_deg, PLACE_PARTS), rounded(longitude_deg, PLACE_PARTS))
+
+
+@scalar_kernel
+def crossing_between(fences: CompiledFences, slot: int, before: Fix, after: Fix) -> Crossing:
+    """When and where the leg between two fixes first passes the boundary, as `crossing_at` says.
+
+    With no fix before (its time is NO_TIME), or a leg that does not cross, it is the end of the leg.
+    """
+    fraction = 1.0
+    if before.observed_at_us != NO_TIME:
+        fraction = crossing_fraction(
+            fences, slot, before.longitude_deg, before.latitude_deg, after.longitude_deg, after.latitude_deg
+        )
+    return crossing_at(before, after, fraction)
 
 
 @scalar_kernel

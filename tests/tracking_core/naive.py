@@ -187,8 +187,8 @@ class NaiveFence:
                 fraction = min(nearest) / leg.length
         else:
             was = self.holds(before.latitude_deg, before.longitude_deg)
-            low, high = 0.0, 1.0
             if was != self.holds(after.latitude_deg, after.longitude_deg):
+                low, high = 0.0, 1.0
                 for _ in range(60):
                     middle = (low + high) / 2
                     if self.holds(*_between(before, after, middle)) == was:
@@ -196,8 +196,17 @@ class NaiveFence:
                     else:
                         high = middle
                 fraction = high
-        at_us = before.observed_at_us + round(fraction * (after.observed_at_us - before.observed_at_us))
-        return at_us, *_between(before, after, fraction)
+            elif not was and (met := self.passage(before, after)) is not None:
+                # It was kept inside by an edit, though the fix is outside by less than the margin.
+                fraction = met[0]
+        return _along(before, after, fraction)
+
+
+def _along(before: Position, after: Position, fraction: float) -> tuple[int, float, float]:
+    """Time and place on a leg: to a microsecond, and a billionth of a degree."""
+    at_us = before.observed_at_us + round(fraction * (after.observed_at_us - before.observed_at_us))
+    latitude, longitude = _between(before, after, fraction)
+    return at_us, round(latitude, 9), round(longitude, 9)
 
 
 def _between(before: Position, after: Position, fraction: float) -> tuple[float, float]:
@@ -1074,14 +1083,11 @@ class NaiveEngine:
                 continue
             met = fence.passage(before, fix)
             if met is not None:
-                at_us, left_us = (
-                    before.observed_at_us + round(t * (fix.observed_at_us - before.observed_at_us)) for t in met
-                )
-                if not fence.tells(at_us):
+                there, left = (_along(before, fix, fraction) for fraction in met)
+                if not fence.tells(there[0]):
                     continue
-                there = (at_us, *_between(before, fix, met[0]))
                 event = self._crossed(EventKind.GEOFENCE_CROSSED, fix.device, fence, fix, there, Cause.MOVEMENT)
-                details = FencePassage(fence.definition.name, left_us, Direction.UNSPECIFIED)
+                details = FencePassage(fence.definition.name, left[0], Direction.UNSPECIFIED)
                 events.append(event._replace(details=details))
         return events
 
@@ -1153,8 +1159,7 @@ class NaiveEngine:
             del state.presences[key]
             return []
         if holds != presence.inside and presence.crossing is None:
-            here = (fix.observed_at_us, fix.latitude_deg, fix.longitude_deg)
-            presence.crossing = here if before is None else fence.crossing(before, fix)
+            presence.crossing = _along(fix, fix, 0.0) if before is None else fence.crossing(before, fix)
         if not holds and not self._speaks_out(fence, fix):
             return []
         if holds == presence.inside:

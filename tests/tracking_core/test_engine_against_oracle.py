@@ -105,6 +105,17 @@ def test_busy_fleets_do_what_the_oracle_says(log: list[tuple[int, Any]]) -> None
     assert_like_the_oracle(log)
 
 
+@pytest.mark.parametrize(
+    "seed",
+    [
+        249024353,  # kept inside by an edit, a device passes through the fence on its way out
+        9048,  # a late fix on the straight way to a border
+    ],
+)
+def test_logs_on_which_they_once_disagreed(seed: int) -> None:
+    assert_like_the_oracle(wander(seed))
+
+
 @pytest.mark.compiled
 def test_busy_fleets_do_everything() -> None:
     """The logs of the tests above are worth something: every kind of event, cause and verdict is in them, often."""

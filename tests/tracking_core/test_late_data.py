@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from geofence.definition import FenceDefinition
+from geofence.definition import CircleShape, FenceDefinition
 from tests.tracking_core import naive
 from tests.tracking_core.fleets import IDENTITIES, STEP_DEG, fences, routes
 from tests.tracking_core.readings import HOUR_US, NAN, SECOND_US, START_US, Position, columns_of
@@ -181,6 +181,18 @@ def test_a_trip_that_began_elsewhere_after_all_is_amended_where_it_ended_too() -
     shuffled = Told(WIDE).take(fixes[1:]).wait(60)
     assert EventKind.TRIP_ENDED in {event.kind for event in shuffled.standing}
     assert_alike(shuffled.take(fixes[:1]), Told(WIDE).take(fixes))
+
+
+def test_a_late_fix_on_the_straight_way_amends_nothing() -> None:
+    """The same crossing, reckoned from another fix: the digits in which it differs are nobody's."""
+    fence = FenceDefinition("west", "yard", "Yard", CircleShape(0.05, 0.02, 1000.0))
+    for part in (1, 23, 55):
+        way = [Position(0, START_US + at * SECOND_US, 0.02 + 1e-5 * at, 0.03 + 2e-4 * at) for at in (0, part, 59)]
+        told = Told(WIDE, [fence]).take([way[0], way[2]])
+        assert [event.kind for event in told.events].count(EventKind.GEOFENCE_ENTERED) == 1
+        told.take(way[1:2])
+        assert not [event for event in told.events if event.revision and event.subject_id]
+        assert_alike(told, Told(WIDE, [fence]).take(way))
 
 
 @pytest.mark.compiled

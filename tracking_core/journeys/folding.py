@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-import numpy as np
-
 from geofence.kernel import inlined_kernel, scalar_kernel
+from geofence.rounding import rounded
 from geofence.transitions import Crossing, Presence
 from tracking_core.columns import NO_TIME
 from tracking_core.device_table import NEVER, NOTHING, DeviceColumns
@@ -44,14 +43,6 @@ from tracking_core.telling.journal import JOURNEY_CHANGE, JournalColumns, note_c
 MOST_CHANGES: Final = 4
 """How many changes one fix can note: a trip that silence ended, a stop that ended or began, a trip that began or
 ended."""
-
-
-@scalar_kernel
-def rounded(value: float, parts: float) -> float:
-    """To so many parts of one: what is told has no digits that only the way of reckoning made, so that a late fix which
-    changes nothing amends nothing.
-    """
-    return float(np.floor(value * parts + 0.5) / parts)
 
 
 @scalar_kernel

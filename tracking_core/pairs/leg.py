@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from geofence.geodesy import ECCENTRICITY_SQUARED, wrap_degrees
+from geofence.rounding import PLACE_PARTS, rounded
 from tracking_core.pairs.stance import Meet, Sight
 
 
@@ -25,8 +26,10 @@ def crossing_on(before: Sight | None, sight: Sight, distance_m: float, within_us
     step_deg = wrap_degrees(sight.device.longitude_deg - before.device.longitude_deg)
     return Meet(
         before.at_us + round(part * (sight.at_us - before.at_us)),
-        before.device.latitude_deg + part * (sight.device.latitude_deg - before.device.latitude_deg),
-        wrap_degrees(before.device.longitude_deg + part * step_deg),
+        rounded(
+            before.device.latitude_deg + part * (sight.device.latitude_deg - before.device.latitude_deg), PLACE_PARTS
+        ),
+        rounded(wrap_degrees(before.device.longitude_deg + part * step_deg), PLACE_PARTS),
     )
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from geofence.compiled import CROSS, CompiledFences
-from geofence.geodesy import distance_m, wrap_degrees
+from geofence.geodesy import distance_m
 from geofence.kernel import inlined_kernel, scalar_kernel
 from geofence.passing import find_on_leg, passing_direction, passing_fractions
-from geofence.transitions import OUTSIDE, Crossing, Fix
+from geofence.transitions import OUTSIDE, Fix, crossing_at
 from geofence.windows import is_active
 from tracking_core.columns import I32, I64, NO_TIME
 from tracking_core.device_table import NOTHING, DeviceColumns
@@ -79,7 +79,6 @@ def pass_fences(
     be room in the journal for `passed` changes.
     """
     elapsed_us = fix.observed_at_us - before.observed_at_us
-    step_deg = wrap_degrees(fix.longitude_deg - before.longitude_deg)
     for k in range(passed):
         fence = passing[k]
         if is_among(fence, holding, held) or find_presence(presences, row, fence, devices) != NOTHING:
@@ -89,11 +88,7 @@ def pass_fences(
         )
         if first > 1.0:
             continue
-        there = Crossing(
-            before.observed_at_us + round(first * elapsed_us),
-            before.latitude_deg + first * (fix.latitude_deg - before.latitude_deg),
-            wrap_degrees(before.longitude_deg + first * step_deg),
-        )
+        there = crossing_at(before, fix, first)
         if not is_active(fences, fence, there.at_us):
             continue
         change = note_change(journal, row, fix.observed_at_us, fence, fences.version[fence], OUTSIDE, NO_VISIT, devices)
