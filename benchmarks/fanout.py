@@ -38,13 +38,14 @@ from websockets.asyncio.server import ServerConnection, serve
 
 from benchmarks.report import Options, Result, main, progress, spread_of
 from drover.api.tracking.v1.tracking_service_pb2 import GetLatestResponse, LatestPosition
-from gateway.__main__ import calm_collector, serving_options
+from gateway.__main__ import serving_options
 from gateway.app import create_app
 from gateway.live.frames import Kind, unpack
 from gateway.live.hub import Hub
 from gateway.settings import GatewaySettings
 from gateway.warm_up import warm_up
 from runtime import http_server
+from runtime.garbage_collection import calm_collector
 from runtime.tokens import Role, load_or_create_keys
 from tracking_core.live_frame import LiveColumns, pack
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 from typing import Any
 
 import structlog
@@ -15,6 +14,7 @@ from gateway.settings import GatewaySettings
 from gateway.upstream import Upstream
 from gateway.warm_up import warm_up
 from runtime import http_server, process, redis_client
+from runtime.garbage_collection import calm_collector
 from runtime.process import Stop
 from runtime.settings import CommonSettings
 from runtime.tokens import load_or_create_keys
@@ -64,17 +64,6 @@ def serving_options(settings: GatewaySettings) -> dict[str, Any]:
         "ws_ping_timeout": settings.ping_interval_s,
         "ws_per_message_deflate": False,
     }
-
-
-def calm_collector() -> None:
-    """Takes what was imported out of the garbage collector's sight and lets it run less often.
-
-    With a thousand clients it took a fifth of the time (benchmarks/fanout.py): a frame is made of many short-lived
-    objects, hardly ever in a cycle.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 20)
 
 
 async def say_goodbye(hub: Hub, grace_s: float) -> None:
