@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from geofence.kernel import scalar_kernel
+from geofence.kernel import inlined_kernel, scalar_kernel
 from geofence.transitions import Crossing
 from tracking_core.columns import NO_TIME
 from tracking_core.device_table import NOTHING, DeviceColumns
@@ -27,7 +27,7 @@ from tracking_core.telling.event_rows import (
     WITHDRAWN,
     EventRows,
 )
-from tracking_core.telling.journal import ARRIVAL, NO_CROSSING, JournalColumns
+from tracking_core.telling.journal import ARRIVAL, NO_CROSSING, STANDS, JournalColumns, give_back_withdrawn
 from tracking_core.visits.geofencing import write_crossing
 
 _FARTHEST_US: Final = 2**63 - 1
@@ -39,12 +39,18 @@ def is_timed(kind: int) -> bool:
     return kind in (SIGNAL_LOST, DWELT, ARRIVAL_MISSED)
 
 
+@inlined_kernel
+def is_confirmed_by_fix(journal: JournalColumns, node: int) -> bool:
+    """Whether what an event is confirmed by is its fix; else it is an opening window, or a silence."""
+    return bool(journal.confirmed_at_us[node] == 0)
+
+
 @scalar_kernel
 def confirmed_us(journal: JournalColumns, node: int) -> int:
     """When the event of a change was confirmed."""
-    if journal.confirmed_at_us[node] != 0:
-        return int(journal.confirmed_at_us[node])
-    return int(journal.observed_at_us[node] if is_timed(journal.kind[node]) else journal.at_us[node])
+    if is_confirmed_by_fix(journal, node):
+        return int(journal.observed_at_us[node] if is_timed(journal.kind[node]) else journal.at_us[node])
+    return int(journal.confirmed_at_us[node])
 
 
 @scalar_kernel
@@ -65,7 +71,7 @@ def tell(
     events.value[at] = journal.value[node]
     events.antenna[at] = journal.version[node]
     events.assumed[at] = journal.assumed[node]
-    events.timed[at] = journal.confirmed_at_us[node] != 0
+    events.timed[at] = not is_confirmed_by_fix(journal, node)
     events.reference[at] = journal.fastest_mps[node]
     events.began_latitude_deg[at] = journal.crossed_latitude_deg[node]
     events.began_longitude_deg[at] = journal.crossed_longitude_deg[node]
@@ -83,24 +89,40 @@ def is_named(journal: JournalColumns, node: int, kind: int, fence: int, version:
 
 
 @scalar_kernel
+def has_name(
+    journal: JournalColumns,
+    first: int,
+    kind: int,
+    fence: int,
+    version: int,
+    named_at_us: int,
+    stands: bool,  # noqa: FBT001 - kernels know no keywords
+) -> bool:
+    """Whether a chain has an event of this kind, fence and name; of the withdrawn only those that stand."""
+    node = first
+    while node != NOTHING:
+        if is_named(journal, node, kind, fence, version, named_at_us) and (not stands or journal.marks[node] == STANDS):
+            return True
+        node = journal.following[node]
+    return False
+
+
+@scalar_kernel
 def name_event(journal: JournalColumns, node: int, row: int, devices: DeviceColumns) -> tuple[bool, int]:
     """Gives the event of a change the time under which it is told; returns whether it was told and withdrawn before,
     and so continues the revisions it had, and the time it had then.
 
-    That time is its own, unless another event of the journal was first told under it and moved since: then it is a
-    microsecond later, so that no two have one name.
+    That time is its own, unless another event was first told under it and moved since: then it is a microsecond later,
+    so that no two have one name.
     """
     kind = journal.kind[node]
     fence = journal.fence[node]
     version = journal.version[node]
     name_us = journal.observed_at_us[node]
-    other = devices.first_change[row]
-    while other != NOTHING:
-        if is_named(journal, other, kind, fence, version, name_us):
-            name_us += 1
-            other = devices.first_change[row]
-        else:
-            other = journal.following[other]
+    while has_name(journal, devices.first_change[row], kind, fence, version, name_us, False) or has_name(
+        journal, devices.first_withdrawn[row], kind, fence, version, name_us, True
+    ):
+        name_us += 1
     journal.named_at_us[node] = name_us
     before = NOTHING
     withdrawn = devices.first_withdrawn[row]
@@ -108,11 +130,7 @@ def name_event(journal: JournalColumns, node: int, row: int, devices: DeviceColu
         if is_named(journal, withdrawn, kind, fence, version, name_us):
             journal.revision[node] = journal.revision[withdrawn] + 1
             told_at_us = journal.observed_at_us[withdrawn]
-            if before == NOTHING:
-                devices.first_withdrawn[row] = journal.following[withdrawn]
-            else:
-                journal.following[before] = journal.following[withdrawn]
-            give_back(journal.following, journal.free, withdrawn)
+            give_back_withdrawn(journal, row, before, withdrawn, devices)
             return True, told_at_us
         before = withdrawn
         withdrawn = journal.following[withdrawn]
@@ -191,6 +209,7 @@ def keep_told(journal: JournalColumns, row: int, from_us: int, taken_back: int, 
                     is_unnamed(journal, node, old)
                     and journal.observed_at_us[node] == journal.observed_at_us[old]
                     and confirmed_us(journal, node) == confirmed_us(journal, old)
+                    and is_confirmed_by_fix(journal, node) == is_confirmed_by_fix(journal, old)
                     and journal.since_us[node] == journal.since_us[old]
                     and journal.value[node] == journal.value[old]
                     and journal.fastest_mps[node] == journal.fastest_mps[old]

@@ -31,6 +31,7 @@ from tracking_core.routes.following import RouteRules, follow
 from tracking_core.sensors import limits as sensor_limits
 from tracking_core.stages import run_stage
 from tracking_core.telling.event_rows import EventBuffer
+from tracking_core.telling.journal import forget_fence
 from tracking_core.visits import geofencing, opening
 
 
@@ -148,8 +149,13 @@ class DefinitionStage:
         slot = state.fences.slot_of(tenant, fence_id)
         if slot is None:
             return []
-        state.end_version(slot)
         devices = state.devices.columns
+        for each in state.expectations.at_fence(tenant, fence_id):
+            # Whether it came in time is known: that stays told.
+            if state.expectations.columns.state[each.node] != WAITING:
+                devices.edit_seen[each.row] = -1
+        state.end_version(slot)
+        forget_fence(state.journal.columns, slot, state.devices.rows, devices)
         self._run(
             lambda start: geofencing.vacate_fence(
                 slot, start, devices, state.fences.compiled, state.presences.columns, self._events.rows

@@ -131,6 +131,7 @@ _CORRECTABLE = _JOURNEYS | frozenset(
 """Kinds that rest on fixes, and so are corrected when one arrives late."""
 
 _STANDINGS = {
+    FIRST_TOLD: Standing.TOLD,
     TOLD_LATE: Standing.TOLD,
     TOLD_AGAIN: Standing.AMENDED,
     AMENDED: Standing.AMENDED,
@@ -229,9 +230,9 @@ class EventBuilding:
             )
             # Of what a late fix brought about, the withdrawn first, then all in the order of time.
             turn = 0
-            if row.kind in _CORRECTABLE and row.correction != FIRST_TOLD:
-                event = _corrected(event, row)
-                if row.correction != TOLD_AGAIN:
+            if row.kind in _CORRECTABLE:
+                event = _named(event, row)
+                if row.correction not in (FIRST_TOLD, TOLD_AGAIN):
                     turn = -1 if row.correction == WITHDRAWN else row.confirmed_at_us
             order = _TURN[DWELT if row.kind in _ENTRIES and row.timed else row.kind]
             key = (row.reading, turn, order, row.confirmed_at_us, device, subject.subject_id, subject.probe)
@@ -320,9 +321,11 @@ _SUBJECTS: dict[int, Callable[[EventBuilding, _Row], _Subject | None]] = {
 }
 
 
-def _corrected(event: CoreEvent, row: _Row) -> CoreEvent:
+def _named(event: CoreEvent, row: _Row) -> CoreEvent:
+    if row.correction == FIRST_TOLD and row.named_at_us == row.observed_at_us:
+        return event
     return event._replace(
-        cause=event.cause if row.correction == TOLD_AGAIN else Cause.LATE_DATA,
+        cause=event.cause if row.correction in (FIRST_TOLD, TOLD_AGAIN) else Cause.LATE_DATA,
         revision=row.revision,
         standing=_STANDINGS[row.correction],
         first_observed_at_us=None if row.named_at_us == row.observed_at_us else row.named_at_us,

@@ -346,6 +346,16 @@ class NaiveDevice:
             for a, b in itertools.pairwise([*counted[:1], *counted])
         )
 
+    def knows_of_arrival_at(self, key: tuple[str, str]) -> bool:
+        """Whether it is known of a stop at a fence if the device came in time."""
+        missed = [event for event in self.assumed if event.kind == EventKind.MISSED_ARRIVAL]
+        stops = {(event.subject_id, event.details.stop_id) for event in missed}
+        expected = itertools.chain.from_iterable(self.state.expected.values())
+        return any(
+            each.key == key and (not each.open or (each.route.route_id, each.stop.stop_id) in stops)
+            for each in expected
+        )
+
     def settle(self) -> None:
         """What was told stays told: late fixes are put only behind what is known now."""
         self.settled_us = self.state.last_us
@@ -797,6 +807,7 @@ class NaiveEngine:
         if fence is None:
             return []
         concerned = self._concerned(fence)
+        concerned |= {number: device for number, device in self.devices.items() if device.knows_of_arrival_at(key)}
         events = []
         for number, device in sorted(self.devices.items()):
             presence = device.state.presences.pop(key, None)

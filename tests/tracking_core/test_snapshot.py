@@ -11,10 +11,20 @@ import numpy as np
 import pytest
 
 from geofence.definition import CircleShape, CorridorShape, CrossingRule, FenceDefinition, MultiPolygonShape
-from tests.tracking_core.readings import SECOND_US, START_US, Position, Sample, TagRead, columns_of
+from tests.tracking_core.readings import HOUR_US, SECOND_US, START_US, Position, Sample, TagRead, columns_of
 from tracking_core.columns import Readings
-from tracking_core.definitions import DeviceIdentity, PutFence, PutLimit, PutRoute, Route, RouteStop, SensorLimit
+from tracking_core.definitions import (
+    DeleteFence,
+    DeviceIdentity,
+    PutFence,
+    PutLimit,
+    PutRoute,
+    Route,
+    RouteStop,
+    SensorLimit,
+)
 from tracking_core.engine import Engine
+from tracking_core.events import Standing
 from tracking_core.settings import EngineSettings
 from tracking_core.snapshots.snapshot import SnapshotError
 from tracking_core.verdicts import Verdict
@@ -137,3 +147,18 @@ def test_smaller_rings_let_go_of_their_oldest_in_order() -> None:
     assert ours.position_verdicts.tolist() == theirs.position_verdicts.tolist() == [Verdict.OK, Verdict.STALE]
     assert ours.events == theirs.events
     assert restored.snapshot() == always_narrow.snapshot()
+
+
+def test_of_a_deleted_fence_nothing_is_kept() -> None:
+    """Nor an entry that was withdrawn: it would stand for another fence in the place of this one."""
+    engine = Engine(SETTINGS)
+    engine.announce([DeviceIdentity(3, "t", "d3")])
+    engine.define(PutFence(FenceDefinition("t", "gone", "F", CircleShape(0.5, 0.52, 1000.0))), START_US)
+    now_us = START_US + 2 * HOUR_US
+    engine.step(columns_of([Position(3, START_US, 0.0, 0.5), Position(3, START_US + HOUR_US, 0.52, 0.5)]), now_us)
+    # The one that was inside is a jump from the late ones, and so was the first.
+    late = [Position(3, START_US + HOUR_US - n * SECOND_US, 40.0, 0.5) for n in (3, 2, 1)]
+    told = engine.step(columns_of([*late, Position(3, START_US + HOUR_US + SECOND_US, 40.0, 0.5)]), now_us).events
+    assert [event.standing for event in told if event.subject_id] == [Standing.WITHDRAWN]
+    engine.define(DeleteFence("t", "gone", 2), now_us)
+    assert Engine.restore(engine.snapshot(), SETTINGS).snapshot() == engine.snapshot()

@@ -5,7 +5,7 @@ that order brings the presences back to what they were before any fix of the tim
 
 An event keeps the time under which it was first told as its name through all corrections: the time itself may change.
 An event that was withdrawn hangs on a chain of its own, so that the same event, should it come back, continues its
-revisions.
+revisions. There too hangs one that moved away from its name and whose change is forgotten: no other may get that name.
 
 A change stands at the time of the fix that decided it. What a timer changed while no later fix was known stands behind
 the newest judged fix: it is an assumption, taken back when the next fix comes, and decided again with it.
@@ -33,6 +33,9 @@ JOURNEY_CHANGE: Final = -2
 ARRIVAL: Final = -3
 """In the place of a fence: the change is one of an arrival that is waited for."""
 
+
+STANDS: Final = 128
+"""In the place of the marks of a node of the withdrawn: its event was not, and keeps its name."""
 
 _MISSED_WITHIN_US: Final = 8 * 86_400_000_000
 
@@ -227,7 +230,9 @@ def may_come_true(
 
 @scalar_kernel
 def forget_changes(journal: JournalColumns, row: int, until_us: int, devices: DeviceColumns) -> None:
-    """Gives back the changes by fixes up to this time: no late fix takes them back any more."""
+    """Gives back the changes by fixes up to this time: no late fix takes them back any more. The names of events that
+    moved stay with the withdrawn.
+    """
     before = NOTHING
     node = devices.first_change[row]
     while node != NOTHING and journal.at_us[node] > until_us:
@@ -240,8 +245,43 @@ def forget_changes(journal: JournalColumns, row: int, until_us: int, devices: De
         journal.following[before] = NOTHING
     while node != NOTHING:
         following = journal.following[node]
-        give_back(journal.following, journal.free, node)
+        if journal.kind[node] != NO_CROSSING and journal.named_at_us[node] != journal.observed_at_us[node]:
+            journal.marks[node] = STANDS
+            journal.following[node] = devices.first_withdrawn[row]
+            devices.first_withdrawn[row] = node
+        else:
+            give_back(journal.following, journal.free, node)
         node = following
+
+
+@scalar_kernel
+def give_back_withdrawn(journal: JournalColumns, row: int, before: int, node: int, devices: DeviceColumns) -> None:
+    """Gives back a node of the withdrawn of a device; `before` is the one that leads to it, NOTHING for the first."""
+    if before == NOTHING:
+        devices.first_withdrawn[row] = journal.following[node]
+    else:
+        journal.following[before] = journal.following[node]
+    give_back(journal.following, journal.free, node)
+
+
+@scalar_kernel
+def forget_fence(journal: JournalColumns, fence: int, rows: int, devices: DeviceColumns) -> None:
+    """Forgets the events of a fence that is deleted, of the first rows: none of them is told of any more."""
+    for row in range(rows):
+        node = devices.first_change[row]
+        while node != NOTHING:
+            if journal.fence[node] == fence:
+                journal.kind[node] = NO_CROSSING
+            node = journal.following[node]
+        before = NOTHING
+        node = devices.first_withdrawn[row]
+        while node != NOTHING:
+            following = journal.following[node]
+            if journal.fence[node] == fence:
+                give_back_withdrawn(journal, row, before, node, devices)
+            else:
+                before = node
+            node = following
 
 
 @scalar_kernel
@@ -253,8 +293,8 @@ def forget_withdrawn(
     presences: PresenceColumns,
     devices: DeviceColumns,
 ) -> None:
-    """Gives back the withdrawn events that were first dated before this time, unless they may come true; those of the
-    journey before the other.
+    """Gives back the withdrawn events, and the names of others, that were first dated before this time, unless they may
+    come true; those of the journey before the other.
     """
     before = NOTHING
     node = devices.first_withdrawn[row]
@@ -270,11 +310,7 @@ def forget_withdrawn(
                 journal, node, row, presences, devices
             )
         if forgotten:
-            if before == NOTHING:
-                devices.first_withdrawn[row] = following
-            else:
-                journal.following[before] = following
-            give_back(journal.following, journal.free, node)
+            give_back_withdrawn(journal, row, before, node, devices)
         else:
             before = node
         node = following
