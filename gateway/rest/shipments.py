@@ -138,6 +138,9 @@ class StopView(Shown):
     service_time_us: int
     arrived_at: TimeText | None
     departed_at: TimeText | None
+    missed_at: TimeText | None = Field(
+        description="When it was due and not reached; it stays when it is reached later."
+    )
 
 
 class LimitView(Shown):

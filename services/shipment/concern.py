@@ -1,4 +1,4 @@
-"""The SQL that finds the shipments an event concerns: three questions, each for many events at once, from an index."""
+"""The SQL that finds the shipments an event concerns: four questions, each for many events at once, from an index."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sqlalchemy import Select, Table, and_, select
 
 from runtime.database import ReadConnection
 from services.shipment import tables
-from services.shipment.events import Event, ExcursionClosed, ExcursionOpened, FenceCrossed, TagMoved
+from services.shipment.events import ArrivalMissed, Event, ExcursionClosed, ExcursionOpened, FenceCrossed, TagMoved
 from services.shipment.model import CORRECTION_GRACE_US, ShipmentId, Status
 
 TAG_GRACE_US: Final = 24 * 3_600 * 1_000_000
@@ -30,12 +30,15 @@ async def concerned_by(connection: ReadConnection, events: Sequence[Event]) -> M
         crossings = [event for event in mine if isinstance(event, FenceCrossed)]
         tags = [event for event in mine if isinstance(event, TagMoved)]
         excursions = [event for event in mine if isinstance(event, ExcursionOpened | ExcursionClosed)]
+        missed = [event for event in mine if isinstance(event, ArrivalMissed)]
         if crossings:
             await _by_crossings(connection, tenant, crossings, found)
         if tags:
             await _by_tags(connection, tenant, tags, found)
         if excursions:
             await _by_excursions(connection, tenant, excursions, found)
+        if missed:
+            await _by_routes(connection, tenant, missed, found)
     return found
 
 
@@ -78,6 +81,20 @@ async def _by_excursions(
     held = await _grouped(connection, query)
     for event in events:
         for row in held.get(event.limit_id, ()):
+            _note(found, event, row)
+
+
+async def _by_routes(connection: ReadConnection, tenant: str, events: Iterable[ArrivalMissed], found: Concern) -> None:
+    """The shipment whose route it is."""
+    query = select(_shipments.shipment_id, _shipments.device_id).where(
+        _shipments.tenant == tenant,
+        _shipments.shipment_id.in_({event.route_id for event in events}),
+        _shipments.status != Status.CANCELLED.value,
+    )
+    held = {row.shipment_id: row for row in await connection.execute(query)}
+    for event in events:
+        row = held.get(event.route_id)
+        if row is not None and row.device_id == event.device_id:
             _note(found, event, row)
 
 

@@ -74,4 +74,19 @@ class TagMoved:
     arrived: bool
 
 
-Event = FenceCrossed | ExcursionOpened | ExcursionClosed | TagMoved
+@dataclasses.dataclass(frozen=True, slots=True)
+class ArrivalMissed:
+    """The device had not come to a stop of its route when that was due: at `observed_at_us`. Withdrawn: it had."""
+
+    event_id: str
+    tenant: str
+    device_id: str
+    observed_at_us: int
+    revision: int
+    withdrawn: bool
+    route_id: str
+    """Of a shipment's route, its shipment id."""
+    stop_id: str
+
+
+Event = FenceCrossed | ExcursionOpened | ExcursionClosed | TagMoved | ArrivalMissed

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Final, NamedTuple
 
-from services.shipment.events import Event, ExcursionClosed, ExcursionOpened, FenceCrossed, TagMoved
+from services.shipment.events import ArrivalMissed, Event, ExcursionClosed, ExcursionOpened, FenceCrossed, TagMoved
 from services.shipment.model import (
     CORRECTION_GRACE_US,
     Crossing,
@@ -50,6 +50,8 @@ def apply(shipment: Shipment, event: Event) -> Applied:
             after = _moved(shipment, event)
         case ExcursionOpened() | ExcursionClosed():
             after = _excursion(shipment, event)
+        case ArrivalMissed():
+            after = _missed(shipment, event)
     return Applied(after, _changes(shipment, after))
 
 
@@ -152,6 +154,19 @@ def _excursion(shipment: Shipment, event: ExcursionOpened | ExcursionClosed) -> 
     return dataclasses.replace(shipment, exceptions=tuple(sorted(kept, key=lambda each: (each.opened_at_us, each.key))))
 
 
+def _missed(shipment: Shipment, event: ArrivalMissed) -> Shipment:
+    if (event.device_id, event.route_id) != (shipment.device_id, shipment.shipment_id):
+        return shipment
+    missed_at_us = None if event.withdrawn else event.observed_at_us
+    stops = tuple(
+        dataclasses.replace(stop, missed_at_us=missed_at_us, missed_revision=event.revision)
+        if stop.stop_id == event.stop_id and event.revision > stop.missed_revision
+        else stop
+        for stop in shipment.stops
+    )
+    return dataclasses.replace(shipment, stops=stops)
+
+
 def _changes(before: Shipment, after: Shipment) -> tuple[str, ...]:
     changes: list[str] = []
     if after.status is not before.status:
@@ -161,6 +176,8 @@ def _changes(before: Shipment, after: Shipment) -> tuple[str, ...]:
             changes.append(f"arrived {new.stop_id}")
         if new.departed_at_us != old.departed_at_us:
             changes.append(f"departed {new.stop_id}")
+        if new.missed_revision != old.missed_revision:
+            changes.append(f"{'missed' if new.missed_at_us is not None else 'not missed'} {new.stop_id}")
     changes += [
         f"unit {new.epc.hex()}"
         for old, new in zip(before.handling_units, after.handling_units, strict=True)

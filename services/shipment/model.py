@@ -1,9 +1,9 @@
 """Shipments as they are. Pure, like `lifecycle.py`, which says what events make of them.
 
 A shipment keeps *facts*, each a thing that happened at a time: its fences' crossings, its tags' sightings, its
-excursions. Facts only add up, whatever the order they come in and however often; the status and the times at the stops
-are computed from all of them (`progress.py`). So late and repeated events need no special case; and a correction is a
-fact too: what was told before, at that time, is not so.
+excursions, arrivals that were missed. Facts only add up, whatever the order they come in and however often; the status
+and the times at the stops are computed from all of them (`progress.py`). So late and repeated events need no special
+case; and a correction is a fact too: what was told before, at that time, is not so.
 """
 
 from __future__ import annotations
@@ -62,6 +62,9 @@ class Stop:
     service_time_us: int
     arrived_at_us: int | None = None
     departed_at_us: int | None = None
+    missed_at_us: int | None = None
+    """When an arrival was due that was missed. The revision is the highest that said so, or not so; -1: none did."""
+    missed_revision: int = -1
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import itertools
 import math
+import operator
 import re
 from collections.abc import Iterable
 from typing import Final
@@ -35,6 +36,11 @@ _DEVICE_ID: Final = re.compile(rf"[A-Za-z0-9_.:-]{{1,{LONGEST_DEVICE_ID}}}")
 
 class InvalidShipment(Invalid):
     """A shipment that cannot be; `code` says which rule it breaks, the message where."""
+
+
+_PLANNED: Final = operator.attrgetter(
+    "stop_id", "name", "longitude_deg", "latitude_deg", "fence_id", "radius_m", "planned_arrival_us", "service_time_us"
+)
 
 
 def shipment_of(command: CreateShipment, shipment_id: ShipmentId, now_us: int) -> Shipment:
@@ -100,8 +106,17 @@ def _limit_of(shipment_id: ShipmentId, number: int, limit: PlannedLimit) -> Limi
 
 
 def _digest(shipment: Shipment) -> str:
-    """Stands for all that was asked for, defaults filled in. Python's repr of a float is exact."""
-    asked = dataclasses.replace(shipment, created_at_us=0, updated_at_us=0)
+    """Stands for all that was asked for, defaults filled in. Python's repr of a float is exact.
+
+    Each part by name: what a later version keeps of a shipment besides is not asked for.
+    """
+    asked = (
+        *(shipment.tenant, shipment.shipment_id, shipment.reference, shipment.device_id),
+        [_PLANNED(stop) for stop in shipment.stops],
+        [dataclasses.astuple(limit) for limit in shipment.limits],
+        [(unit.epc, unit.name) for unit in shipment.handling_units],
+        *(shipment.route_longitude_deg, shipment.route_latitude_deg),
+    )
     return hashlib.blake2b(repr(asked).encode(), digest_size=16).hexdigest()
 
 

@@ -72,6 +72,8 @@ stops: Final = Table(
     Column("service_time_us", BigInteger, nullable=False),
     Column("arrived_at_us", BigInteger),
     Column("departed_at_us", BigInteger),
+    Column("missed_at_us", BigInteger),
+    Column("missed_revision", Integer, nullable=False, server_default="-1"),
     _of_shipment("shipment_stops_shipment"),
     **TABLE_OPTIONS,
 )

@@ -12,7 +12,7 @@ from drover.telemetry.v1.reading_pb2 import Quantity
 from drover.tracking.v1.event_pb2 import Cause, Standing, TrackingEvent
 from runtime.problems import Invalid
 from services.shipment import commands
-from services.shipment.events import Event, ExcursionClosed, ExcursionOpened, FenceCrossed, TagMoved
+from services.shipment.events import ArrivalMissed, Event, ExcursionClosed, ExcursionOpened, FenceCrossed, TagMoved
 from services.shipment.model import HandlingUnit, Limit, Shipment, ShipmentException, Status, Stop
 from services.shipment.plan import InvalidShipment
 
@@ -64,6 +64,7 @@ def _stop(stop: Stop) -> pb.ShipmentStop:
         service_time_us=stop.service_time_us,
         arrived_at_us=stop.arrived_at_us,
         departed_at_us=stop.departed_at_us,
+        missed_at_us=stop.missed_at_us,
     )
 
 
@@ -186,6 +187,10 @@ def event_of(data: bytes) -> Event | None:
             return ExcursionClosed(
                 *who, event.revision, closed.limit_id, closed.probe, quantity, closed.opened_at_us, closed.worst_value
             )
+        case "missed_arrival":
+            missed = event.missed_arrival
+            withdrawn = event.standing == Standing.STANDING_WITHDRAWN
+            return ArrivalMissed(*who, event.revision, withdrawn, missed.route_id, missed.stop_id)
         case _:
             return None
 

@@ -79,7 +79,13 @@ def furnish(gateway: FakeGateway) -> str:
             "arrived_at": in_minutes(-95),
             "departed_at": in_minutes(-40),
         },
-        {"stop_id": "b", "name": f"{truck.ends[1]} depot", "arrived_at": None, "departed_at": None},
+        {
+            "stop_id": "b",
+            "name": f"{truck.ends[1]} depot",
+            "arrived_at": None,
+            "departed_at": None,
+            "missed_at": in_minutes(-4),
+        },
         {"stop_id": "c", "name": "Cold store Venlo", "arrived_at": None, "departed_at": None},
     ]
     shipment = {"shipment_id": "sh-2041", "reference": "PO 2041 · vaccines", "device_id": truck.device_id}

@@ -147,7 +147,10 @@ def test_the_list_is_searched_and_opens_a_vehicle(page: Page, gateway: FakeGatew
     gateway.shipments.append(
         {
             "shipment_id": "sh-1", "reference": "PO 77", "device_id": truck.device_id, "status": "in_transit",
-            "stops": [{"stop_id": "a", "name": "Yard", "arrived_at": None, "departed_at": None}], "exceptions": [],
+            "stops": [
+                {"stop_id": "a", "name": "Yard", "arrived_at": None, "departed_at": None, "missed_at": in_minutes(-3)}
+            ],
+            "exceptions": [],
         }
     )  # fmt: skip
     stop = {"stop_id": "a", "p10_at": in_minutes(5), "p50_at": in_minutes(9), "p90_at": in_minutes(20), "passed": False}
@@ -164,6 +167,7 @@ def test_the_list_is_searched_and_opens_a_vehicle(page: Page, gateway: FakeGatew
     expect(page.get_by_test_id("vehicle-speed")).to_have_text(f"{round(truck.speed_mps * 3.6)} km/h")
     expect(page.get_by_test_id("shipment")).to_contain_text("PO 77")
     expect(page.get_by_test_id("stop-eta")).to_contain_text("≈")
+    expect(page.get_by_test_id("shipment")).to_contain_text("Yard late")
     assert page.evaluate("window.drover.selection()") == truck.device_id
     page.get_by_test_id("vehicle-close").click()
     expect(panel).to_be_hidden()

@@ -41,6 +41,7 @@ export interface ShipmentStop {
   readonly arrived_at?: string | null;
   readonly departed_at?: string | null;
   readonly planned_arrival_at?: string | null;
+  readonly missed_at?: string | null;
 }
 
 export interface Shipment {

@@ -163,7 +163,7 @@ export class VehiclePanel {
         if (expected.p10_at && expected.p90_at) range = `between ${clockText(timeUs(expected.p10_at), nowUs, false)} and ${clockText(timeUs(expected.p90_at), nowUs, false)}`;
       } else if (stop.planned_arrival_at) when = `plan ${clockText(timeUs(stop.planned_arrival_at), nowUs, false)}`;
       return h("li", { class: stop.departed_at ? "passed" : done ? "here" : "ahead", title: range || null },
-        h("span", {}, stop.name || stop.stop_id), h("span", { class: "when", "data-testid": "stop-eta" }, when));
+        h("span", {}, stop.name || stop.stop_id, " ", stop.missed_at ? h("span", { class: "late", title: `was due by ${clockText(timeUs(stop.missed_at), nowUs, false)}` }, "late") : ""), h("span", { class: "when", "data-testid": "stop-eta" }, when));
     });
     return h("article", { "data-testid": "shipment" },
       h("header", {}, h("b", {}, shipment.reference || shipment.shipment_id), h("span", { class: `status ${shipment.status}` }, STATUS[shipment.status] ?? shipment.status)),

@@ -7,7 +7,7 @@ import itertools
 from typing import Any
 
 from services.shipment.commands import CreateShipment, PlannedLimit, PlannedStop, PlannedUnit
-from services.shipment.events import ExcursionClosed, ExcursionOpened, FenceCrossed, TagMoved
+from services.shipment.events import ArrivalMissed, ExcursionClosed, ExcursionOpened, FenceCrossed, TagMoved
 from services.shipment.model import Shipment, ShipmentId
 from services.shipment.plan import shipment_of
 
@@ -93,3 +93,8 @@ def closed(
     return ExcursionClosed(
         _event_id(), TENANT, DEVICE, at_us, revision, limit_id, 0, "temperature_celsius", opened_at_us, worst
     )
+
+
+def missed(stop_id: str, due_at_us: int, revision: int = 0, *, withdrawn: bool = False, **fields: Any) -> ArrivalMissed:
+    event = ArrivalMissed(_event_id(), TENANT, DEVICE, due_at_us, revision, withdrawn, "s-1", stop_id)
+    return dataclasses.replace(event, **fields)

@@ -23,6 +23,7 @@ from tests.services.shipment.examples import (
     departed,
     entered,
     exited,
+    missed,
     opened,
     shipment,
     stop,
@@ -145,6 +146,9 @@ def test_delivery_that_becomes_known_late_ends_the_journey_there() -> None:
         arrived(1, epc=b"unknown"),
         opened(1, limit_id="other"),
         closed(1, 2, limit_id="other"),
+        missed("arnhem", 1, route_id="s-2"),
+        missed("arnhem", 1, device_id="another"),
+        missed("elsewhere", 1),
     ],
 )
 def test_what_does_not_concern_it_changes_nothing(event: Event) -> None:
@@ -202,6 +206,23 @@ def test_excursions_open_and_close() -> None:
     assert exception.detail == "temperature_celsius, 9.5 is above 8, at worst 11"
     assert exception.closed_at_us == 20
     assert now.status is Status.PLANNED
+
+
+def test_an_arrival_that_was_missed_stays_so_when_it_comes_late() -> None:
+    now, changes = lifecycle.apply(after([exited("utrecht", 1)]), missed("arnhem", 10))
+    assert changes == ("missed arnhem",)
+    assert now.status is Status.IN_TRANSIT
+    assert [each.missed_at_us for each in now.stops] == [None, 10, None]
+    now = after([entered("arnhem", 12)], now)
+    assert (stop_of(now, "arnhem").arrived_at_us, stop_of(now, "arnhem").missed_at_us) == (12, 10)
+
+
+def test_an_arrival_that_was_not_missed_after_all() -> None:
+    told, withdrawn = missed("arnhem", 10), missed("arnhem", 10, 1, withdrawn=True)
+    assert lifecycle.apply(after([told]), withdrawn).changes == ("not missed arnhem",)
+    for order in ([told, withdrawn], [withdrawn, told], [told, withdrawn, told]):
+        assert stop_of(after(order), "arnhem").missed_at_us is None
+    assert stop_of(after([withdrawn, missed("arnhem", 11, 2)]), "arnhem").missed_at_us == 11
 
 
 def test_a_revision_replaces_what_it_corrects() -> None:
@@ -262,7 +283,12 @@ CLOSINGS = st.builds(
     TIMES,
     st.integers(0, 1),
 )
-EVENTS = st.lists(st.one_of(CROSSINGS, TAGS, OPENINGS, CLOSINGS), max_size=10)
+MISSED = st.builds(
+    lambda stop_id, revision: missed(stop_id, 5 + revision, revision, withdrawn=revision == 1),
+    st.sampled_from(["arnhem", "zwolle", "customer"]),
+    st.integers(0, 2),
+)
+EVENTS = st.lists(st.one_of(CROSSINGS, TAGS, OPENINGS, CLOSINGS, MISSED), max_size=10)
 PLANS = st.sampled_from([shipment(), shipment(stops=ROUND_TRIP)])
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from services.shipment import plan
 from services.shipment.commands import PlannedLimit, PlannedUnit
 from services.shipment.model import Status
 from services.shipment.plan import DEFAULT_RADIUS_M, InvalidShipment
@@ -94,6 +95,14 @@ def test_a_stop_without_a_fence_gets_a_circle_and_one_with_a_fence_none() -> Non
 def test_the_longest_ids_make_fence_ids_that_fit() -> None:
     made = shipment(shipment_id="x" * 64, stops=(stop("y" * 48),))
     assert len(made.stops[0].fence_id) <= 128
+
+
+def test_the_digest_does_not_stand_for_what_became_of_it() -> None:
+    made = shipment()
+    moved = dataclasses.replace(
+        made, stops=tuple(dataclasses.replace(each, arrived_at_us=1, missed_at_us=2) for each in made.stops), version=9
+    )
+    assert plan._digest(moved) == made.content_digest
 
 
 def test_the_digest_stands_for_what_was_asked_defaults_filled_in() -> None:

@@ -34,6 +34,7 @@ from tests.services.shipment.examples import (
     departed,
     entered,
     exited,
+    missed,
     opened,
     shipment,
     stop,
@@ -114,7 +115,8 @@ async def test_a_whole_story_is_stored_change_by_change(storage: SqlStorage) -> 
     now = shipment()
     await add(storage, now)
     story: list[Event] = [
-        exited("utrecht", 1), arrived(2, "a"), arrived(2, "b"), departed(3, "a"), opened(4), entered("arnhem", 5),
+        exited("utrecht", 1), arrived(2, "a"), arrived(2, "b"), departed(3, "a"), opened(4), missed("arnhem", 4),
+        entered("arnhem", 5), missed("arnhem", 4, 1, withdrawn=True), missed("zwolle", 6),
         closed(4, 6), exited("arnhem", 7), opened(8), entered("arnhem", 9),
         entered("zwolle", 7), entered("zwolle", 7, revision=1, withdrawn=True, told_at_us=7), entered("zwolle", 8),
     ]  # fmt: skip
@@ -124,6 +126,7 @@ async def test_a_whole_story_is_stored_change_by_change(storage: SqlStorage) -> 
         now = following
         assert await get(storage) == now
     assert now.status is Status.DELIVERED
+    assert [each.missed_at_us for each in now.stops] == [None, None, 6]
     assert now.stops[1].departed_at_us == 7, "what came after delivery does not count"
     assert len(now.crossings) == 6, "unless the delivery should be withdrawn"
 
@@ -163,6 +166,11 @@ async def test_events_find_the_shipments_they_concern(storage: SqlStorage) -> No
     assert await concerned(storage, arrived(1, epc=EPC[:-1])) == []
     assert await concerned(storage, opened(1, limit_id="shipment:s-3:1")) == ["s-3"]
     assert await concerned(storage, closed(1, 2)) == ["s-1"]
+    assert await concerned(storage, missed("arnhem", 1)) == ["s-1"]
+    assert await concerned(storage, missed("a", 1, route_id="s-4", device_id="other")) == ["s-4"]
+    assert await concerned(storage, missed("a", 1, route_id="s-4")) == [], "somebody else's vehicle"
+    assert await concerned(storage, missed("a", 1, route_id="s-5")) == [], "somebody else's shipment"
+    assert await concerned(storage, missed("a", 1, route_id="a-tour")) == []
 
     delivered = moved_by(begun, entered("zwolle", 100))
     await save(storage, begun, delivered)
@@ -202,11 +210,12 @@ async def test_events_asked_for_together_find_each_their_own(storage: SqlStorage
         (arrived(60), ["s-2"]),
         (closed(1, 2), ["s-1"]),
         (opened(1, limit_id="shipment:s-3:1"), ["s-3"]),
+        (missed("b", 1, route_id="s-3"), ["s-3"]),
     ]
     async with storage.read() as work:
         found = await work.shipments.concerned_by([event for event, _ in expected])
     assert [(event, list(found.get(event.event_id, ()))) for event, _ in expected] == expected
-    assert len(found) == 7
+    assert len(found) == 8
 
 
 async def test_the_lookup_of_a_crossing_uses_the_index(engine: AsyncEngine, storage: SqlStorage) -> None:
@@ -330,6 +339,7 @@ async def test_the_outbox_does_not_lose_what_is_asked_while_it_works(storage: Sq
             st.builds(departed, st.integers(0, 9), st.sampled_from("ab")),
             st.builds(opened, st.integers(0, 9)),
             st.builds(closed, st.integers(0, 9), st.integers(10, 19)),
+            st.builds(missed, st.sampled_from(["utrecht", "arnhem"]), st.integers(0, 9), st.integers(0, 3)),
         ),
         max_size=12,
     )

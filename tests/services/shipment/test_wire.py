@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from drover.telemetry.v1.reading_pb2 import Quantity
 from drover.tracking.v1 import event_pb2 as pb
 from runtime.problems import Invalid
-from services.shipment.events import ExcursionClosed, ExcursionOpened, FenceCrossed, TagMoved
+from services.shipment.events import ArrivalMissed, ExcursionClosed, ExcursionOpened, FenceCrossed, TagMoved
 from services.shipment.wire import event_of
 
 
@@ -60,6 +60,14 @@ TEMPERATURE = Quantity.QUANTITY_TEMPERATURE_CELSIUS
                 cause=pb.CAUSE_DEFINITION,
             ),
             ExcursionClosed(*WHO, 1, "l", 2, "temperature_celsius", 3, 9.0),
+        ),
+        (
+            event(missed_arrival=pb.MissedArrival(route_id="s", stop_id="a", fence_id="f"), standing=pb.STANDING_TOLD),
+            ArrivalMissed(*WHO, 1, False, "s", "a"),
+        ),
+        (
+            event(missed_arrival=pb.MissedArrival(route_id="s", stop_id="a"), standing=pb.STANDING_WITHDRAWN),
+            ArrivalMissed(*WHO, 1, True, "s", "a"),
         ),
         (event(), None),
     ],
