@@ -14,7 +14,6 @@ from gateway.settings import GatewaySettings
 from gateway.upstream import Upstream
 from gateway.warm_up import warm_up
 from runtime import http_server, process, redis_client
-from runtime.garbage_collection import calm_collector
 from runtime.process import Stop
 from runtime.settings import CommonSettings
 from runtime.tokens import load_or_create_keys
@@ -44,7 +43,6 @@ async def main(stop: Stop, common: CommonSettings, settings: GatewaySettings) ->
                 hub.running(),
                 http_server.serving(app, settings.host, settings.port, **serving_options(settings)) as port,
             ):
-                calm_collector()
                 log.info("ready", http=f"{settings.host}:{port}")
                 await stop.wait()
                 await say_goodbye(hub, settings.stop_grace_s)

@@ -36,7 +36,6 @@ from ingest.warm_up import warm_up
 from runtime import database, probe, redis_client
 from runtime.database import create_engine
 from runtime.durability import database_losses, log_losses, redis_losses
-from runtime.garbage_collection import calm_collector
 from runtime.grpc_server import Doorkeeper
 from runtime.grpc_streams.server import GrpcStreamServer
 from runtime.migrations import migrate
@@ -108,7 +107,6 @@ async def serve(stop: Stop, common: CommonSettings, settings: IngestSettings) ->
                 reading = [tasks.create_task(source.run(stop)) for source in parts.sources]
                 if settings.mqtt_trial:
                     running.append(tasks.create_task(_try_brokers(brokers, settings.mqtt_version)))
-                calm_collector()
                 log.info("ready", grpc=settings.grpc_address, brokers=[broker.host for broker in brokers])
                 await stop.wait()
                 dispatching.cancel()

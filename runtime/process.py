@@ -16,6 +16,7 @@ import structlog
 import uvloop
 
 from runtime import logs
+from runtime.garbage_collection import calm_collector
 from runtime.problems import FatalError
 from runtime.settings import CommonSettings, Section, load_process
 
@@ -80,6 +81,7 @@ def run(name: str, main: Callable[[Stop], Awaitable[None]], settings: CommonSett
     """
     logs.configure(settings.log_level, json=settings.log_json, process=name)
     _allow_files()
+    calm_collector()
     try:
         uvloop.run(_supervise(main))
     except BaseException as error:
