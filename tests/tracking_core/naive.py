@@ -1026,9 +1026,11 @@ class NaiveEngine:
         return events
 
     def _journey_event(self, device: int, told: Told) -> CoreEvent:
+        """As precise as it is told: a late fix that changes less changes nothing."""
         details: StopBeginning | StopEnding | TripStart | TripEnd = TripStart()
         if told.kind == "trip_ended":
-            details = TripEnd(told.began_at_us, *told.began, told.length_m, told.fastest_mps, told.by_silence)
+            began, length_m = (round(degrees, 7) for degrees in told.began), round(told.length_m, 1)
+            details = TripEnd(told.began_at_us, *began, length_m, round(told.fastest_mps, 2), told.by_silence)
         elif told.kind == "stop_began":
             details = StopBeginning()
         elif told.kind == "stop_ended":
@@ -1044,8 +1046,8 @@ class NaiveEngine:
             Cause.TIMER if told.by_silence else Cause.MOVEMENT,
             0,
             assumed=False,
-            latitude_deg=told.place[0],
-            longitude_deg=told.place[1],
+            latitude_deg=round(told.place[0], 7),
+            longitude_deg=round(told.place[1], 7),
             details=details,
         )
 
