@@ -320,6 +320,7 @@ class Engine:
         return VerdictChangeColumns(
             numbers.astype(np.uint32),
             changes.observed_at_us[:count].copy(),
+            changes.content[:count].copy(),
             changes.latitude_deg[:count].copy(),
             changes.longitude_deg[:count].copy(),
             changes.before[:count].copy(),

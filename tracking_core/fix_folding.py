@@ -294,7 +294,7 @@ def fold_fixes(
                         folded.heading_deg[i] = devices.heading_deg[row]
                         folded.in_order[i] = not late
                 elif verdict != judged:
-                    note_verdict(changes, row, fix, judged, verdict)
+                    note_verdict(changes, row, timeline, place, judged, verdict)
                 progress[_AGE] = age + 1
             folded.moved[i] = (late or devices.counted_at_us[row] >= from_us) and devices.counted_at_us[row] != NO_TIME
             progress[_PHASE] = _ASSUME

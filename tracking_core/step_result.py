@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tracking_core.columns import F32, F64, I64, U8, U32
+from tracking_core.columns import F32, F64, I64, U8, U32, U64
 from tracking_core.events import CoreEvent
 from tracking_core.live_frame import LiveColumns
 from tracking_core.pairs.companions import Companions
@@ -35,11 +35,12 @@ class LatestColumns(NamedTuple):
 
 class VerdictChangeColumns(NamedTuple):
     """Stored fixes whose verdict is another now that an earlier one has come, in the order in which that happened: a
-    fix may stand here more than once. It is told from others of its time by its place and the verdict it had.
+    fix may stand here more than once. It is told from others of its time by its content (content_hash.py).
     """
 
     device: U32
     observed_at_us: I64
+    content: U64
     latitude_deg: F64
     longitude_deg: F64
     before: U8
@@ -48,7 +49,7 @@ class VerdictChangeColumns(NamedTuple):
 
 def no_verdict_changes() -> VerdictChangeColumns:
     """None."""
-    return VerdictChangeColumns(*(np.empty(0, dtype) for dtype in ("u4", "i8", "f8", "f8", "u1", "u1")))
+    return VerdictChangeColumns(*(np.empty(0, dtype) for dtype in ("u4", "i8", "u8", "f8", "f8", "u1", "u1")))
 
 
 class StepResult(NamedTuple):

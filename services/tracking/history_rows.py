@@ -33,16 +33,13 @@ from tracking_core.columns import (
     concatenate,
     take,
 )
+from tracking_core.content_hash import SEED, mixed
 from tracking_core.step_result import VerdictChangeColumns, no_verdict_changes
 
 Counters = collections.Counter[tuple[str, str]]
 """Amounts by tenant and counter; counters are named in docs/history.md."""
 
 VERDICTS: Final = 256
-
-_PRIME_A: Final = np.uint64(0x9E3779B97F4A7C15)
-_PRIME_B: Final = np.uint64(0xBF58476D1CE4E5B9)
-_PRIME_C: Final = np.uint64(0x94D049BB133111EB)
 
 
 class ReadingKind(enum.StrEnum):
@@ -65,12 +62,11 @@ class Judged(NamedTuple):
 
 
 class VerdictChange(NamedTuple):
-    """A row of `positions` has another verdict now. Rows of one time are told apart by place and verdict."""
+    """The row of `positions` with this key has another verdict now."""
 
     device_number: int
     observed_at_us: int
-    latitude_deg: float
-    longitude_deg: float
+    content_hash: int
     before: int
     after: int
 
@@ -123,7 +119,15 @@ def verdict_changes(judged: Sequence[Judged], directory: Directory, counters: Co
     for each in judged:
         if len(each.changes.device):
             tenant = directory.tenant_codes(each.changes.device).tolist()
-            rows = list(map(VerdictChange._make, zip(*(column.tolist() for column in each.changes), strict=True)))
+            changes = each.changes
+            columns = (
+                changes.device,
+                changes.observed_at_us,
+                changes.content.view(np.int64),
+                changes.before,
+                changes.after,
+            )
+            rows = list(map(VerdictChange._make, zip(*(column.tolist() for column in columns), strict=True)))
             for code, row in zip(tenant, rows, strict=True):
                 counters[directory.tenants[code], f"positions_verdict_{row.before}"] -= 1
                 counters[directory.tenants[code], f"positions_verdict_{row.after}"] += 1
@@ -270,13 +274,10 @@ CONTENT_HASH: Final[dict[ReadingKind, Callable[[Any], I64]]] = {
 
 
 def _hash(*columns: npt.NDArray[Any]) -> I64:
-    # The finalizer of splitmix64 (Steele, Lea, Flood 2014) after each word. Part of the stored keys: never change it.
-    state: U64 = np.full(len(columns[0]), _PRIME_A, np.uint64)
+    # As the engine has it, so that it can say which row it means. Part of the stored keys: never change it.
+    state: U64 = np.full(len(columns[0]), SEED, np.uint64)
     for column in columns:
-        state = (state ^ _bits(column)) + _PRIME_A
-        state = (state ^ (state >> np.uint64(30))) * _PRIME_B
-        state = (state ^ (state >> np.uint64(27))) * _PRIME_C
-        state ^= state >> np.uint64(31)
+        state = mixed(state, _bits(column))
     return state.view(np.int64)
 
 

@@ -47,10 +47,7 @@ BULK_ROWS: Final = 4096
 _CHANGE_VERDICT: Final = (
     update(positions)
     .where(
-        *(
-            positions.c[name] == bindparam(f"of_{name}")
-            for name in ("device_number", "observed_at_us", "latitude_deg", "longitude_deg", "verdict")
-        )
+        *(positions.c[name] == bindparam(f"of_{name}") for name in ("device_number", "observed_at_us", "content_hash"))
     )
     .values(verdict=bindparam("now"))
 )
@@ -101,9 +98,7 @@ def _changed(change: VerdictChange) -> dict[str, Any]:
     return {
         "of_device_number": change.device_number,
         "of_observed_at_us": change.observed_at_us,
-        "of_latitude_deg": change.latitude_deg,
-        "of_longitude_deg": change.longitude_deg,
-        "of_verdict": change.before,
+        "of_content_hash": change.content_hash,
         "now": change.after,
     }
 

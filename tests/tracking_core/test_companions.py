@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.tracking_core.naive import content_number
 from tests.tracking_core.pairs import PAIR, TRAILER, TRUCK, Herd, at
 from tests.tracking_core.readings import START_US, columns_of
 from tracking_core.block import DamagedBlockError
@@ -72,6 +73,7 @@ def test_a_step_says_what_counts_now_and_what_no_more():
     changes = VerdictChangeColumns(
         np.array([fix.device for fix, _, _ in changed], np.uint32),
         np.array([fix.observed_at_us for fix, _, _ in changed]),
+        np.array([content_number(fix) for fix, _, _ in changed], np.uint64),
         np.array([fix.latitude_deg for fix, _, _ in changed]),
         np.array([fix.longitude_deg for fix, _, _ in changed]),
         np.array([before for _, before, _ in changed], np.uint8),

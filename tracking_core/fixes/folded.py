@@ -7,8 +7,8 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from geofence.kernel import scalar_kernel
-from tracking_core.columns import F32, F64, I64, U8
-from tracking_core.fixes.quality import MeasuredFix
+from tracking_core.columns import F32, F64, I64, U8, U64
+from tracking_core.fixes.timeline import Timeline
 from tracking_core.growth import longer_columns, next_size
 
 
@@ -31,13 +31,14 @@ class VerdictChanges(NamedTuple):
     filled: I64
     row: I64
     observed_at_us: I64
+    content: U64
     latitude_deg: F64
     longitude_deg: F64
     before: U8
     after: U8
 
 
-_CHANGE_DTYPES: Final = ("i8", "i8", "f8", "f8", "u1", "u1")
+_CHANGE_DTYPES: Final = ("i8", "i8", "u8", "f8", "f8", "u1", "u1")
 
 
 class ChangeBuffer:
@@ -70,13 +71,14 @@ def empty_folded(count: int) -> FoldedFixes:
 
 
 @scalar_kernel
-def note_verdict(changes: VerdictChanges, row: int, fix: MeasuredFix, before: int, after: int) -> None:
-    """Adds a row, for which there must be room."""
+def note_verdict(changes: VerdictChanges, row: int, timeline: Timeline, place: int, before: int, after: int) -> None:
+    """Adds a row for the fix at a place of the timeline; there must be room."""
     at = changes.filled[0]
     changes.filled[0] = at + 1
     changes.row[at] = row
-    changes.observed_at_us[at] = fix.observed_at_us
-    changes.latitude_deg[at] = fix.latitude_deg
-    changes.longitude_deg[at] = fix.longitude_deg
+    changes.observed_at_us[at] = timeline.ring.times_us[place]
+    changes.content[at] = timeline.ring.contents[place]
+    changes.latitude_deg[at] = timeline.kept[place]["latitude_deg"]
+    changes.longitude_deg[at] = timeline.kept[place]["longitude_deg"]
     changes.before[at] = before
     changes.after[at] = after

@@ -7,7 +7,6 @@ import numpy as np
 from geofence.kernel import scalar_kernel
 from tracking_core.device_table import NOTHING
 from tracking_core.fixes.folded import VerdictChanges, note_verdict
-from tracking_core.fixes.kept_fix import kept_at
 from tracking_core.fixes.timeline import Timeline, place_of
 from tracking_core.verdicts import Verdict
 
@@ -66,5 +65,5 @@ def let_wait(timeline: Timeline, row: int, age: int, at_us: int, changes: Verdic
             break
         if timeline.kept[place]["verdict"] == _HISTORICAL:
             timeline.kept[place]["verdict"] = _CONFLICTING
-            note_verdict(changes, row, kept_at(timeline, place), _HISTORICAL, _CONFLICTING)
+            note_verdict(changes, row, timeline, place, _HISTORICAL, _CONFLICTING)
     return _HISTORICAL

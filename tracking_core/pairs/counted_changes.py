@@ -22,8 +22,9 @@ def counted_changes(
     for fix in zip(*(column[mine].tolist() for column in columns), strict=True):
         sums[fix] = sums.get(fix, 0) + 1
     mine = np.flatnonzero(np.isin(changes.device, watched))
-    for *place, before, after in zip(*(column[mine].tolist() for column in changes), strict=True):
-        fix = (place[0], place[1], place[2], place[3])
+    chosen = (column[mine].tolist() for column in changes)
+    for device, at_us, _, latitude_deg, longitude_deg, before, after in zip(*chosen, strict=True):
+        fix = (device, at_us, latitude_deg, longitude_deg)
         sums[fix] = sums.get(fix, 0) + int(after == Verdict.OK) - int(before == Verdict.OK)
     gone = [CompanionFix(*fix, GONE) for fix, change in sums.items() if change < 0]
     return gone + [CompanionFix(*fix, COUNTS) for fix, change in sums.items() if change > 0]

@@ -19,7 +19,7 @@ from runtime.migrations import migrate
 from services.tracking.definition_repository import DefinitionRepository
 from services.tracking.directory import Directory
 from services.tracking.events import EVENT_COLUMNS, PublishedEvent, event_rows, published
-from services.tracking.history_rows import Counters, Judged, rows_of, verdict_changes
+from services.tracking.history_rows import Counters, Judged, position_hash, rows_of, verdict_changes
 from services.tracking.model import Definition, DefinitionKind, Device, EventFilter, VersionConflict
 from services.tracking.repository import Flush, HistoryDivergedError, HistoryRepository
 from services.tracking.tables import metadata
@@ -36,7 +36,10 @@ from tests.services.tracking.build import (
     tags,
 )
 from tests.services.tracking.conftest import rows
+from tracking_core.columns import PositionColumns, concatenate, take
+from tracking_core.engine import Engine
 from tracking_core.events import Cause, CoreEvent, EventKind, FenceCrossing, Standing
+from tracking_core.settings import EngineSettings
 from tracking_core.step_result import VerdictChangeColumns
 from tracking_core.verdicts import Verdict
 
@@ -130,36 +133,66 @@ async def test_every_kind_is_stored_as_received(engine: AsyncEngine):
 
 
 async def test_a_verdict_follows_what_came_late(engine: AsyncEngine):
-    """Of rows of one time the one at that place, with that verdict; also twice in one flush, and of rows in it."""
+    """Of rows of one time and place the one with that content; also twice in one flush, and of rows in it."""
     repository = HistoryRepository(engine)
     await repository.offsets(1)
-    place = {"latitude_deg": 0.1 + 0.2, "longitude_deg": -179.99999999999997}
-    first = readings(positions(place, {}, {"observed_at_us": T0 + 1}))
+    first = positions({"altitude_m": 7.1}, {}, {"observed_at_us": T0 + 1})
     await repository.write(
-        flush_of([judged(first, position_verdicts=[OK, CONFLICTING, OK])], {0: (START, FIRST)}, DEVICES)
+        flush_of([judged(readings(first), position_verdicts=[OK, CONFLICTING, OK])], {0: (START, FIRST)}, DEVICES)
     )
+    late = positions({"observed_at_us": T0 - 1}, {"observed_at_us": T0 + 2})
 
-    def changes(*rows: tuple[int, float, float, int, int]) -> VerdictChangeColumns:
-        columns = ([0] * len(rows), *zip(*rows, strict=True))
-        return VerdictChangeColumns._make(
-            np.array(column, dtype) for column, dtype in zip(columns, ("u4", "i8", "f8", "f8", "u1", "u1"), strict=True)
-        )
+    def changes(*rows: tuple[PositionColumns, int, int, int]) -> VerdictChangeColumns:
+        fixes = concatenate([take(columns, np.array([row])) for columns, row, _, _ in rows])
+        verdicts = (np.array([row[-2] for row in rows], np.uint8), np.array([row[-1] for row in rows], np.uint8))
+        return VerdictChangeColumns(
+            fixes.device, fixes.observed_at_us, position_hash(fixes).view(np.uint64), fixes.latitude_deg,
+            fixes.longitude_deg, *verdicts,
+        )  # fmt: skip
 
-    late = judged(readings(positions({"observed_at_us": T0 - 1}, {"observed_at_us": T0 + 2})))
-    late = late._replace(
+    changed = judged(readings(late))._replace(
         changes=changes(
-            (T0, *place.values(), OK, JUMP), (T0, 1.5, 2.5, CONFLICTING, OK), (T0, *place.values(), JUMP, CONFLICTING),
-            (T0 + 2, 1.5, 2.5, OK, JUMP),
+            (first, 0, OK, JUMP), (first, 1, CONFLICTING, OK), (first, 0, JUMP, CONFLICTING), (late, 1, OK, JUMP)
         )
-    )  # fmt: skip
-    await repository.write(flush_of([late], {0: (FIRST, SECOND_OFFSET)}))
-    stored = await rows(engine, "SELECT observed_at_us, latitude_deg, verdict FROM positions ORDER BY 1, 2")
+    )
+    await repository.write(flush_of([changed], {0: (FIRST, SECOND_OFFSET)}))
+    stored = await rows(engine, "SELECT observed_at_us, altitude_m, verdict FROM positions ORDER BY 1, 2")
     assert stored == [
-        (T0 - 1, 1.5, OK), (T0, 0.1 + 0.2, CONFLICTING), (T0, 1.5, OK), (T0 + 1, 1.5, OK), (T0 + 2, 1.5, JUMP),
+        (T0 - 1, None, OK), (T0, None, OK), (T0, float(np.float32(7.1)), CONFLICTING), (T0 + 1, None, OK),
+        (T0 + 2, None, JUMP),
     ]  # fmt: skip
     accounts = await repository.accounts("acme")
     assert accounts.verdicts == {OK: 3, CONFLICTING: 1, JUMP: 1}
     assert accounts.counters["positions_read"] == sum(accounts.verdicts.values())
+
+
+async def test_of_fixes_of_one_time_and_place_the_one_that_the_engine_means_is_changed(engine: AsyncEngine):
+    """In one flush all were OK when they came; each that says less than the one before counts in its stead."""
+    repository = HistoryRepository(engine)
+    await repository.offsets(1)
+    tracker = Engine(EngineSettings())
+    alike = [{"satellites": count, "accuracy_m": count + 0.3, "altitude_m": -0.0} for count in range(4, 24)]
+    tracker.step(readings(positions({"observed_at_us": T0 - SECOND})), T0)
+    tracker.step(readings(positions({"observed_at_us": T0 + SECOND})), T0)
+    batches, told = [], 0
+    for fix in alike:
+        batch = readings(positions(fix))
+        result = tracker.step(batch, T0)
+        told += len(result.verdict_changes.device)
+        batches.append(
+            judged(batch, position_verdicts=result.position_verdicts.tolist())._replace(changes=result.verdict_changes)
+        )
+    assert told > 1
+    await repository.write(flush_of(batches, {0: (START, FIRST)}, DEVICES))
+    stored = await rows(engine, "SELECT satellites, verdict FROM positions WHERE verdict = 1")
+    assert len(stored) == 1
+    (at_last,) = [
+        fix["satellites"] for fix in alike
+        if position_hash(positions(fix)).view(np.uint64) == min(position_hash(positions(*alike)).view(np.uint64))
+    ]  # fmt: skip
+    assert stored == [(at_last, OK)]
+    accounts = await repository.accounts("acme")
+    assert accounts.verdicts == {OK: 1, CONFLICTING: len(alike) - 1}
 
 
 async def test_the_documented_view_shows_the_events_that_stand(engine: AsyncEngine):
