@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from geofence.active_times import TimesPool
 from geofence.definition import ALWAYS, ActiveTimes, FenceDefinition, same_shape
@@ -24,7 +24,7 @@ from tracking_core.definitions import (
 from tracking_core.device_table import NOTHING
 from tracking_core.engine_state import EngineState
 from tracking_core.event_building import EventBuilding
-from tracking_core.events import Cause, CoreEvent
+from tracking_core.events import Cause, CoreEvent, ExcursionClosing
 from tracking_core.routes.arrivals import reckon_arrivals, resolve_arrival
 from tracking_core.routes.expectations import WAITING, is_expected
 from tracking_core.routes.following import RouteRules, follow
@@ -188,7 +188,7 @@ class DefinitionStage:
             int(sensors.series.filled[0]),
             sensors.make_excursion_room,
         )
-        return before + self._build()
+        return before + _named_apart(self._build(), 1)
 
     def _delete_limit(self, tenant: str, limit_id: str) -> list[CoreEvent]:
         state, sensors = self._state, self._state.sensors
@@ -204,7 +204,7 @@ class DefinitionStage:
             int(sensors.series.filled[0]),
             sensors.make_excursion_room,
         )
-        built = self._build()
+        built = _named_apart(self._build(), 2)
         sensors.delete(slot, row, devices)
         return built
 
@@ -255,6 +255,18 @@ class DefinitionStage:
             if row < len(state.expectations.columns.first):
                 reckon_arrivals(row, state.expectations.columns, state.presences.columns, state.devices.columns)
             state.routes.delete(slot, row, state.devices.columns)
+
+
+def _named_apart(events: Iterable[CoreEvent], later_us: int) -> list[CoreEvent]:
+    """Events of an edit of a limit, of which one that closes what the last sample opened is named a little later: that
+    sample may have closed an excursion too, to the other side, and so may an edit before.
+    """
+    return [
+        event._replace(first_observed_at_us=event.observed_at_us + later_us)
+        if isinstance(event.details, ExcursionClosing) and event.details.opened_at_us == event.observed_at_us
+        else event
+        for event in events
+    ]
 
 
 def has_timers(fence: FenceDefinition) -> bool:

@@ -224,8 +224,8 @@ class CoreEvent(NamedTuple):
     details: EventDetails
     standing: Standing = Standing.TOLD
     first_observed_at_us: int | None = None
-    """What `observed_at_us` was when the event was first told; None: it is the same. In the rare case that another such
-    event was first told under that time, and moved since, a microsecond later: it is a part of the name."""
+    """What `observed_at_us` was when the event was first told; None: it is the same. It is a part of the name, so in
+    the rare case that another such event was told under that time it is a microsecond later, or two."""
     told_at_us: int | None = None
     """What `observed_at_us` was in the revision before; None in the first."""
 

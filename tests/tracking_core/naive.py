@@ -462,6 +462,13 @@ def standing(events: Iterable[CoreEvent]) -> list[CoreEvent]:
     return sorted(bare, key=lambda event: (event.device, event.confirmed_at_us, event.kind, event.subject_id))
 
 
+def _named_apart(event: CoreEvent, later_us: int) -> CoreEvent:
+    """What an edit closes of what the last sample opened has another name than what that sample closed."""
+    if isinstance(event.details, ExcursionClosing) and event.details.opened_at_us == event.observed_at_us:
+        return event._replace(first_observed_at_us=event.observed_at_us + later_us)
+    return event
+
+
 def _settle_visit(presence: NaivePresence, event: CoreEvent) -> None:
     """What time brought about in a visit was told."""
     presence.settled_us = event.observed_at_us
@@ -838,7 +845,7 @@ class NaiveEngine:
             events = self._delete_limit(key)
         self.limits[key] = limit
         stated = [
-            event
+            _named_apart(event, 1)
             for (device, quantity, _), series in sorted(self.series.items())
             if (device, quantity) == (limit.device, limit.quantity) and series.last is not None
             for event in self._apply(limit, series, series.last, Cause.DEFINITION)
@@ -855,7 +862,7 @@ class NaiveEngine:
                 continue
             excursion = series.excursions.pop(key, None)
             if excursion is not None and excursion.open:
-                events.append(self._closed(limit, excursion, series.last, Cause.DEFINITION))
+                events.append(_named_apart(self._closed(limit, excursion, series.last, Cause.DEFINITION), 2))
         return sorted(events, key=lambda event: event.confirmed_at_us)
 
     # Positions

@@ -114,6 +114,7 @@ def test_busy_fleets_do_what_the_oracle_says(log: list[tuple[int, Any]]) -> None
         9048,  # a late fix on the straight way to a border
         12044,  # a trip that silence ended, and then at the same time a stop
         12100,  # an arrival is missed, and then the fence deleted
+        15365,  # a sample opens an excursion where it closes another, and then the limit is deleted
         13536,  # a stop that moved, and another that began when it did before, after that is forgotten
     ],
 )
