@@ -82,7 +82,7 @@ def test_contents_that_mean_the_same_have_the_same_hash() -> None:
 def test_hashes_of_near_contents_differ() -> None:
     """A million words that differ in few bits, and the same in another order: no two alike."""
     base = np.arange(1000)
-    hashes = {int(mix_integer(mix_integer(SEED, a), b)) for a in base.tolist() for b in base.tolist()}
+    hashes = {int(mix_integer(np.uint64(mix_integer(SEED, a)), b)) for a in base.tolist() for b in base.tolist()}
     assert len(hashes) == 1_000_000
     single_bits = {int(mix(SEED, np.uint64(1 << bit))) for bit in range(64)}
     assert len(single_bits) == 64
