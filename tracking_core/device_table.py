@@ -13,7 +13,7 @@ import numpy as np
 
 from geofence.kernel import scalar_kernel
 from tracking_core.aligned_records import RecordColumns, empty_records, more_records
-from tracking_core.columns import F32, F64, I8, I32, I64, NO_TIME, U32
+from tracking_core.columns import F32, F64, I8, I32, I64, NO_TIME, U8, U32
 from tracking_core.definitions import DeviceIdentity
 from tracking_core.fixes.timeline import MARK, PLACE, SUSPECT, Timeline
 from tracking_core.growth import next_size
@@ -71,6 +71,8 @@ class DeviceColumns(RecordColumns):
     """How far finest columns and rows are shifted for the cell of the fences' index in which the device was found last,
     if no fence of its tenant may hold anything there; -1: not known. Not part of the state.
     """
+    counting: U8
+    """By how many small steps the sequences of its last fixes count up (fixes/repeats.py); not part of the state."""
     live_step: U32
     """In which step the device was last put into the live columns; not part of the state."""
 
@@ -108,7 +110,7 @@ DEVICE: Final = np.dtype(
         ("suspect_longitude_deg", "f8"),
         ("base_suspects", "u1"),
         ("clear_shift", "i1"),
-        ("unused", "u1"),
+        ("counting", "u1"),
         # and the last (journey_records.py says why the journey begins before it).
         ("journey", JOURNEY),
         # Changes, edits, samples and tag reads touch this one.
@@ -119,7 +121,7 @@ DEVICE: Final = np.dtype(
         ("first_tag", "i4"),
         ("reader_at_us", "i8"),
         ("tags_due_us", "i8"),
-        ("unused_too", "u1", 24),
+        ("unused", "u1", 24),
     ]
 )
 """A device: 320 bytes."""

@@ -67,6 +67,7 @@ class Engine:
             journey_rules(settings),
             timer_rules(settings),
             passage_rules(settings),
+            settings.repeated_within_us,
         )
         self._route_rules = route_rules(settings)
         self._sample_rules = sample_rules(settings)

@@ -2,10 +2,12 @@
 
 A fix newer than all that were judged before it is folded on what is known of the device; what timers assumed since the
 last one is taken back first, and decided again with it. If it is marked as history it waits, until one comes that is
-not: then it is folded before that one. A late one is put where it
-belongs; the device is brought back to what it was there, and all fixes from there on are folded again, by the same
-kernel. What that changes in verdicts and events is told. What cannot be put there any more (past the horizon, or
-before an edit) is stored as `late` and changes nothing.
+not: then it is folded before that one. A late one is put where it belongs; the device is brought back to what it
+was there, and all fixes from there on are folded again, by the same kernel. What that changes in verdicts and events is
+told. What cannot be put there any more (past the horizon, or before an edit) is stored as `late` and changes nothing.
+
+A fix that was sent again under another time (repeats.py) is stored as `repeated`. If it came before the one that it
+repeats, it counted until then: the device is folded again from there, without it.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import numpy as np
 from geofence.compiled import CompiledFences
 from geofence.kernel import scalar_kernel
 from geofence.transitions import Fix
-from tracking_core.columns import I32, I64, NO_TIME, PositionColumns
+from tracking_core.columns import I32, I64, NO_SEQUENCE, NO_TIME, PositionColumns
 from tracking_core.corrections import tell_corrections, tell_news
 from tracking_core.device_table import NEVER, NOTHING, DeviceColumns
 from tracking_core.edits import EditColumns, settle_edits
@@ -33,6 +35,7 @@ from tracking_core.fixes.quality import (
     judge_fix,
     last_judged_us,
 )
+from tracking_core.fixes.repeats import NO_MARK, judged_before_us, mark_repetitions, repeats_earlier, sequence_mark
 from tracking_core.fixes.timeline import Timeline, insert_fix, place_of
 from tracking_core.fixes.waiting import after_time, first_waiting, let_wait, waiting_alike
 from tracking_core.horizon import forget_old_withdrawn, judge_late, repairable_after_us
@@ -65,6 +68,7 @@ _STALE = int(Verdict.STALE)
 _LATE = int(Verdict.LATE)
 _CONFLICTING = int(Verdict.CONFLICTING)
 _HISTORICAL = int(Verdict.HISTORICAL)
+_REPEATED = int(Verdict.REPEATED)
 
 # Where a kernel that stopped for lack of room goes on: columns of `progress`.
 _READING: Final = 0
@@ -93,6 +97,7 @@ class FoldingRules(NamedTuple):
     journeys: JourneyRules
     timers: TimerRules
     passages: PassageRules
+    repeated_within_us: int
 
 
 def no_progress() -> I64:
@@ -136,6 +141,7 @@ def fold_fixes(
     """
     repairs = timeline.repairs
     follows = journeys.follows
+    within_us = rules.repeated_within_us if repairs else 0
     journey_changes = JOURNEY_CHANGES if follows else 0
     touched = 0
     lost_after_us = rules.timers.signal_lost_after_us
@@ -153,7 +159,8 @@ def fold_fixes(
         row = rows[i]
         at_us = fixes.observed_at_us[i]
         if progress[_PHASE] == _JUDGE:
-            if fixes.is_historical[i] and len(changes.row) == changes.filled[0]:
+            is_numbered = within_us > 0 and fixes.sequence[i] != NO_SEQUENCE
+            if len(changes.row) - changes.filled[0] < timeline.places and (is_numbered or fixes.is_historical[i]):
                 return int(i)
             content = fix_content(fixes, i)
             verdict = judge_fix(fixes, i, row, now_us, content, devices, timeline, quarantine, rules.quality)
@@ -174,24 +181,39 @@ def fold_fixes(
             # By what was known when they were made.
             settle_edits(row, devices, timeline, journal, edits)
             in_order = at_us > last_us
+            from_us = min(at_us, last_us + 1)
             progress[_NEW_AGE] = NOTHING
             if verdict != _DUPLICATE:
                 age = insert_fix(timeline, row, at_us, content)
                 progress[_NEW_AGE] = age
                 if verdict == _OK and not in_order:
                     verdict = judge_late(at_us, row, age, devices, timeline)
-                elif verdict == _OK and fixes.is_historical[i]:
+                mark = NO_MARK
+                if is_numbered and verdict in (_OK, _CONFLICTING):
+                    mark = sequence_mark(fixes.sequence[i])
+                    if repeats_earlier(timeline, row, age, mark, within_us, devices):
+                        verdict = _REPEATED
+                if verdict == _OK and in_order and fixes.is_historical[i]:
                     verdict = let_wait(timeline, row, age, at_us, changes) if repairs else _HISTORICAL
                 folded.verdict[i] = verdict
                 if repairs:
                     place = place_of(timeline.ring, row, timeline.places, age)
-                    keep_fix(timeline, place, fixes, i, verdict)
+                    keep_fix(timeline, place, fixes, i, verdict, mark)
                     if verdict != _OK:
                         keep_journey(timeline, place, row, False, journeys)
+                repeated = NOTHING
+                if mark != NO_MARK and at_us < timeline.newest_us[row]:
+                    repeated = mark_repetitions(
+                        timeline, row, age, mark, within_us, last_us, devices, journeys, changes
+                    )
                 if verdict != _OK:
-                    progress[_READING] = i + 1
-                    continue
-            progress[_FROM_US] = min(at_us, last_us + 1)
+                    if repeated == NOTHING:
+                        progress[_READING] = i + 1
+                        continue
+                    # Repetitions go, and none comes: what is assumed then stands right behind what was judged before.
+                    age = repeated
+                    from_us = judged_before_us(timeline, row, age) + 1
+            progress[_FROM_US] = from_us
             progress[_LATE_FIX] = not in_order
             progress[_AGE] = age
             progress[_END] = age + 1 if in_order else timeline.ring.length[row]

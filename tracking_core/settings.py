@@ -39,6 +39,9 @@ class EngineSettings:
     """How far a fix may lie beyond what the highest speed explains, the accuracy of both ends not counted."""
     imprecise_m: float = 1000.0
     """A fix with a larger accuracy radius does not say where the device is."""
+    repeated_within_us: int = 2 * MINUTE_US
+    """A fix with the sequence and content of one that is older by no more than this is `repeated`; 0: that is never
+    looked for. It takes `repairs_late`."""
 
     signal_lost_after_us: int = 15 * MINUTE_US
     """A device without a fix that counts for this long has lost its signal; 0: that is never told."""
@@ -104,6 +107,8 @@ class EngineSettings:
             raise ValueError(f"kept_places must be at least 2, not {self.kept_places}")
         if self.signal_lost_after_us < 0:
             raise ValueError(f"signal_lost_after_us must not be below 0, but is {self.signal_lost_after_us}")
+        if self.repeated_within_us < 0:
+            raise ValueError(f"repeated_within_us must not be below 0, but is {self.repeated_within_us}")
         for name in (
             "horizon_us",
             "tag_silence_us",

@@ -20,3 +20,4 @@ class Verdict(enum.IntEnum):
     LATE = 9
     CONFLICTING = 10
     HISTORICAL = 11
+    REPEATED = 12

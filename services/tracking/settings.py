@@ -39,6 +39,9 @@ class TrackingSettings(Settings):
     future_tolerance_s: float = Field(300.0, ge=0, description="How far a device's clock may run ahead.")
     highest_speed_mps: float = Field(150.0, gt=0, description="Whatever moves faster is an implausible jump.")
     imprecise_m: float = Field(1000.0, gt=0, description="A fix with a larger accuracy radius does not count.")
+    repeated_within_s: float = Field(
+        120.0, ge=0, description="Of fixes with one sequence and content within this only the oldest counts; 0: all do."
+    )
     signal_lost_after_s: float = Field(
         900.0, ge=0, description="A device without a fix that counts for this long has lost its signal; 0: never told."
     )
@@ -73,6 +76,7 @@ class TrackingSettings(Settings):
             future_tolerance_us=int(self.future_tolerance_s * SECOND_US),
             highest_speed_mps=self.highest_speed_mps,
             imprecise_m=self.imprecise_m,
+            repeated_within_us=int(self.repeated_within_s * SECOND_US),
             signal_lost_after_us=int(self.signal_lost_after_s * SECOND_US),
             cross_within_us=int(self.cross_within_s * SECOND_US),
             follows_journeys=self.follows_journeys,

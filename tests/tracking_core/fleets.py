@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,7 @@ SETTINGS = EngineSettings(
     future_tolerance_us=60 * SECOND_US,
     jump_slack_m=50.0,
     imprecise_m=100.0,
+    repeated_within_us=40 * SECOND_US,
     tag_reads=2,
     tag_reads_within_us=15 * SECOND_US,
     tag_silence_us=25 * SECOND_US,
@@ -70,6 +72,7 @@ positions = st.builds(
     heading_deg=st.sampled_from([NAN, NAN, 90.0, 360.0, 361.0]),
     accuracy_m=st.sampled_from([NAN, NAN, 30.0, 150.0]),
     satellites=st.sampled_from([-1, -1, 7, 0]),
+    sequence=st.sampled_from([-1, 0, 0, 1]),
     is_historical=st.sampled_from([False, False, False, False, True]),
 )
 samples = st.builds(
@@ -213,8 +216,8 @@ entries: st.SearchStrategy[list[tuple[int, Any]]] = st.lists(
 def wander(seed: int, steps: int = 250) -> list[tuple[int, Any]]:
     """A log in which devices wander over the grid for a while: dense in events, where `entries` is dense in oddities.
 
-    Entries with their append times. Most readings come in order; some are repeated, late, contradicted, far away, from
-    the future or without a fix.
+    Entries with their append times. Most readings come in order; some are repeated (also under another time), late,
+    contradicted, far away, from the future or without a fix.
     """
     random = np.random.default_rng(seed)
     log: list[tuple[int, Any]] = []
@@ -233,6 +236,11 @@ def wander(seed: int, steps: int = 250) -> list[tuple[int, Any]]:
             number = int(random.integers(DEVICES))
             clock_s[number] += int(random.choice([2, 5, 10, 10, 10, 30]))
             batch.append(_reading(random, number, clock_s, place, warmth))
+            last = batch[-1]
+            if isinstance(last, Position) and random.random() < 0.08:
+                later_us = int(random.choice([-45, -20, 5, 10, 20, 40, 45])) * SECOND_US
+                again = dataclasses.replace(last, observed_at_us=last.observed_at_us + later_us)
+                batch.append(dataclasses.replace(again, is_historical=bool(random.random() < 0.15)))
             if random.random() < 0.05:
                 batch.append(sent[int(random.integers(len(sent)))] if sent else batch[-1])
         sent += batch
@@ -263,6 +271,7 @@ def _reading(random: np.random.Generator, number: int, clock_s: Any, place: Any,
             float(x),
             speed_mps=float(random.choice([NAN, 8.0])),
             accuracy_m=float(random.choice([NAN, NAN, 30.0, 30.0, 90.0, 150.0])),
+            sequence=int(random.choice([-1, clock_s[number]])),
             is_historical=int(clock_s[number]) % 11 == 3,
         )
     if kind < 0.8:

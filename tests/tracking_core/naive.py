@@ -26,6 +26,7 @@ from geofence.surroundings import surroundings
 from tests.geofence import naive_windows
 from tests.tracking_core.naive_journeys import NaiveJourney, Told
 from tests.tracking_core.readings import NAN, Position, Reading, Sample, TagRead
+from tracking_core.columns import NO_SEQUENCE
 from tracking_core.content_hash import SEED, mix_integer, mix_number
 from tracking_core.definitions import (
     Definition,
@@ -899,20 +900,57 @@ class NaiveEngine:
         bisect.insort(device.kept, kept, key=lambda kept: (kept.at_us, kept.number))
         if kept.verdict != Verdict.OK:
             return kept.verdict, []
-        if fix.is_historical and at_us > device.state.last_us:
+        is_newest = at_us > device.state.last_us
+        after_us = max(device.settled_us, device.base.last_us) if settings.repairs_late else device.state.last_us
+        if not is_newest and at_us <= after_us:
+            kept.verdict = Verdict.CONFLICTING if same_time or at_us == after_us else Verdict.LATE
+        fewer_count = False
+        if settings.repairs_late and kept.verdict != Verdict.LATE:
+            if self._repeats(device, kept):
+                kept.verdict = Verdict.REPEATED
+            fewer_count = self._find_repetitions(device, after_us)
+        if kept.verdict == Verdict.OK and is_newest and fix.is_historical:
             kept.verdict = Verdict.HISTORICAL
             if settings.repairs_late:
-                of_its_time = [each for each in self._waiting(device, at_us) if each.at_us == at_us]
-                for nth, each in enumerate(of_its_time):
-                    each.verdict = Verdict.CONFLICTING if nth else Verdict.HISTORICAL
-            return kept.verdict, []
-        after_us = max(device.settled_us, device.base.last_us) if settings.repairs_late else device.state.last_us
-        if at_us <= after_us:
-            kept.verdict = Verdict.CONFLICTING if same_time or at_us == after_us else Verdict.LATE
-            return kept.verdict, []
-        kept.folded = True
-        events = self._fold_newest(device, at_us) if at_us > device.state.last_us else self._fold_again(device)
+                self._let_first_wait(device, at_us)
+        kept.folded = kept.verdict == Verdict.OK
+        if fewer_count or (kept.folded and not is_newest):
+            events = self._fold_again(device)
+            return kept.verdict, events
+        events = self._fold_newest(device, at_us) if kept.folded else []
         return kept.verdict, events
+
+    def _repeats(self, device: NaiveDevice, later: NaiveKept) -> bool:
+        """Whether any earlier fix said the same under the same number; 255 farther is the same."""
+        return later.fix.sequence != NO_SEQUENCE and any(
+            earlier.content == later.content
+            and earlier.fix.sequence != NO_SEQUENCE
+            and (later.fix.sequence - earlier.fix.sequence) % 255 == 0
+            and 0 < later.at_us - earlier.at_us <= self.settings.repeated_within_us
+            and earlier.verdict != Verdict.LATE
+            for earlier in device.kept
+        )
+
+    def _find_repetitions(self, device: NaiveDevice, after_us: int) -> bool:
+        """Lets none count, nor wait, that repeats another, of those whose history can be told anew. Whether any did
+        count.
+        """
+        could_count = (Verdict.OK, Verdict.IMPLAUSIBLE_JUMP, Verdict.CONFLICTING, Verdict.HISTORICAL)
+        did_count = False
+        for later in device.kept:
+            if later.at_us > after_us and later.verdict in could_count and self._repeats(device, later):
+                did_count = did_count or later.folded
+                waited = later.verdict == Verdict.HISTORICAL
+                later.verdict, later.folded = Verdict.REPEATED, False
+                if waited:
+                    self._let_first_wait(device, later.at_us)
+        return did_count
+
+    def _let_first_wait(self, device: NaiveDevice, at_us: int) -> None:
+        """Of the history of one time."""
+        of_its_time = [each for each in self._waiting(device, at_us) if each.at_us == at_us]
+        for nth, each in enumerate(of_its_time):
+            each.verdict = Verdict.CONFLICTING if nth else Verdict.HISTORICAL
 
     def _fold_newest(self, device: NaiveDevice, at_us: int) -> list[CoreEvent]:
         """What waits up to a time, and what has come of it that is no history, in order."""

@@ -137,7 +137,7 @@ def test_busy_fleets_do_everything() -> None:
     assert events[EventKind.EXCURSION_CLOSED, Cause.MOVEMENT] > 20
     assert events[EventKind.GEOFENCE_DWELT, Cause.TIMER] > 50
     assert events[EventKind.GEOFENCE_ENTERED, Cause.TIMER] > 30
-    assert events[EventKind.GEOFENCE_SPEEDING, Cause.MOVEMENT] > 50
+    assert events[EventKind.GEOFENCE_SPEEDING, Cause.MOVEMENT] > 40
     assert events[EventKind.GEOFENCE_CROSSED, Cause.MOVEMENT] > 10
     assert events[EventKind.MISSED_ARRIVAL, Cause.TIMER] > 20
     assert events[EventKind.SIGNAL_LOST, Cause.TIMER] > 20

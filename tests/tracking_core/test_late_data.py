@@ -25,6 +25,7 @@ KEPT = 64
 WIDE = EngineSettings(
     jump_slack_m=50.0,
     imprecise_m=100.0,
+    repeated_within_us=30 * SECOND_US,
     kept_fixes=KEPT,
     signal_lost_after_us=25 * SECOND_US,
     stop_clear_m=1500.0,
@@ -47,26 +48,41 @@ drawn_fences = st.tuples(st.lists(fences, min_size=1, max_size=5), st.lists(rout
 
 @st.composite
 def drives(draw: st.DrawFn, longest: int, *, has_history: bool = True) -> list[Position]:
-    """Fixes of two devices in the order of time: a walk over a grid of places, with what receivers do to it."""
-    fixes = []
+    """Fixes of two devices in the order of time: a walk over a grid of places, with what receivers do to it. Some are
+    sent again under another time; then the newest is no history, because what one brought to count that turned out to
+    be a repetition goes on counting, where in order it would wait.
+    """
+    fixes: list[Position] = []
+    is_numbered = draw(st.booleans())
     for device in (0, 2):
         at_s = 0
         for x, y in draw(st.lists(places, max_size=longest)):
             at_s += draw(st.sampled_from([0, 5, 10, 10, 10, 30]))
+            at_us = START_US + at_s * SECOND_US
+            if is_numbered and fixes and fixes[-1].device == device and draw(st.sampled_from([False, False, True])):
+                fixes.append(_numbered(dataclasses.replace(fixes[-1], observed_at_us=at_us)))
+                continue
             is_historical = has_history and draw(st.sampled_from([False] * 3 + [True]))
             far_deg = draw(st.sampled_from([0.0] * 12 + [3.0]))
-            fixes.append(
-                Position(
-                    device,
-                    START_US + at_s * SECOND_US,
-                    y * STEP_DEG + 1e-3,
-                    x * STEP_DEG + 1e-3 + far_deg,
-                    accuracy_m=draw(st.sampled_from([NAN, NAN, 30.0, 90.0, 150.0])),
-                    satellites=draw(st.sampled_from([-1] * 9 + [0])),
-                    is_historical=is_historical,
-                )
+            fix = Position(
+                device,
+                at_us,
+                y * STEP_DEG + 1e-3,
+                x * STEP_DEG + 1e-3 + far_deg,
+                accuracy_m=draw(st.sampled_from([NAN, NAN, 30.0, 90.0, 150.0])),
+                satellites=draw(st.sampled_from([-1] * 9 + [0])),
+                is_historical=is_historical,
             )
+            fixes.append(_numbered(fix) if is_numbered else fix)
+        if is_numbered and has_history:
+            fixes.append(Position(device, START_US + (at_s + 10) * SECOND_US, 2e-3, 2e-3))
     return sorted(fixes, key=lambda fix: fix.observed_at_us)
+
+
+def _numbered(fix: Position) -> Position:
+    """With a sequence, or none, that a fix of this time and content always has: of a repetition the first is kept."""
+    elapsed_s = (fix.observed_at_us - START_US) // SECOND_US
+    return dataclasses.replace(fix, sequence=(naive.content_number(fix) + elapsed_s // 70) % 4 - 1)
 
 
 class Told:
@@ -194,12 +210,16 @@ def test_a_late_fix_on_the_straight_way_amends_nothing() -> None:
 @settings(max_examples=60, deadline=None)
 @given(drives(60, has_history=False), drawn_fences, st.randoms(use_true_random=False))
 def test_a_moving_horizon_is_enough(fixes: list[Position], drawn: list, choose: random.Random) -> None:
-    """Shuffled within as many fixes as are kept, over a drive of many more: what is let go of was complete."""
+    """Shuffled within as many fixes as are kept, over a drive of many more: what is let go of was complete. So is every
+    set of fixes with one sequence.
+    """
     arriving: list[Position] = []
+    numbered: list[Position] = []
     for device in (0, 2):
         own = sorted((fix for fix in fixes if fix.device == device), key=in_order)
         for start in range(0, len(own), NARROW.kept_fixes):
-            part = own[start : start + NARROW.kept_fixes]
+            part = [dataclasses.replace(fix, sequence=start) for fix in own[start : start + NARROW.kept_fixes]]
+            numbered += part
             choose.shuffle(part)
             arriving += part
     # Repetitions come at once here: later they would be too old to be known.
@@ -210,7 +230,7 @@ def test_a_moving_horizon_is_enough(fixes: list[Position], drawn: list, choose: 
             shuffled.restart()
         if choose.random() < 0.1:
             shuffled.wait(choose.choice([5, 20, 60]))
-    assert_alike(shuffled, Told(NARROW, drawn).take(sorted(fixes, key=in_order)))
+    assert_alike(shuffled, Told(NARROW, drawn).take(sorted(numbered, key=in_order)))
 
 
 @settings(max_examples=60, deadline=None)

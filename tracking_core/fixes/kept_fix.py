@@ -55,8 +55,8 @@ def kept_at(timeline: Timeline, place: int) -> MeasuredFix:
 
 
 @inlined_kernel
-def keep_fix(timeline: Timeline, place: int, fixes: PositionColumns, i: int, verdict: int) -> None:
-    """Writes the fix at `i` beside its place."""
+def keep_fix(timeline: Timeline, place: int, fixes: PositionColumns, i: int, verdict: int, mark: int) -> None:
+    """Writes the fix at `i` beside its place, with the mark of its sequence (repeats.py)."""
     kept = timeline.kept[place]
     kept["received_at_us"] = fixes.received_at_us[i]
     kept["latitude_deg"] = fixes.latitude_deg[i]
@@ -69,6 +69,7 @@ def keep_fix(timeline: Timeline, place: int, fixes: PositionColumns, i: int, ver
     if not math.isnan(fixes.heading_deg[i]):
         measured |= HEADING
     kept["measured"] = measured
+    kept["sequence"] = mark
     kept["verdict"] = verdict
 
 

@@ -38,16 +38,16 @@ KEPT_FIX: Final = np.dtype(
         ("heading_deg", "f4"),
         ("verdict", "u1"),
         ("measured", "u1"),
+        ("sequence", "u1"),
     ]
 )
 """A fix beside its time: as measured, and its present verdict. Speed and heading are those measured (bits SPEED and
-HEADING of `measured`), or else what was derived if it counts, or NaN."""
+HEADING of `measured`), or else what was derived if it counts, or NaN. `sequence` is the mark of its
+running number (repeats.py)."""
 SPEED: Final = 1
 HEADING: Final = 2
 
-PLACE: Final = np.dtype(
-    [("at_us", "i8"), ("content", "u8"), ("kept", KEPT_FIX), ("unused", "u1"), ("journey", JOURNEY)]
-)
+PLACE: Final = np.dtype([("at_us", "i8"), ("content", "u8"), ("kept", KEPT_FIX), ("journey", JOURNEY)])
 """A place of a ring: 128 bytes, two lines of memory. One record, because a fold touches all of it: columns would be a
 dozen waits for memory."""
 MARK: Final = np.dtype([("at_us", "i8"), ("content", "u8")])

@@ -32,6 +32,7 @@ _VERDICTS: Final = {
     "or after a fence was edited",
     Verdict.CONFLICTING: "it contradicts another fix of the same time",
     Verdict.HISTORICAL: "it was sent as history, and no newer fix that is none has come yet",
+    Verdict.REPEATED: "it is an earlier fix sent again: it has its sequence and its content",
 }
 SIDES: Final = {OUT: "outside", PENDING_IN: "outside", IN: "inside", PENDING_OUT: "inside"}
 
