@@ -103,7 +103,9 @@ def test_the_one_that_came_first_stops_to_count_when_an_older_one_comes() -> Non
     result = engine.step(columns_of([dataclasses.replace(inside, observed_at_us=START_US + 30 * SECOND_US)]), NOW_US)
     assert result.position_verdicts.tolist() == [OK]
     changes = result.verdict_changes
-    assert [column.tolist() for column in changes] == [[0], [inside.observed_at_us], [50.01], [8.0], [OK], [REPEATED]]
+    assert changes.content.tolist() == [content_number(inside)]
+    assert [column.tolist() for column in changes[:2]] == [[0], [inside.observed_at_us]]
+    assert [column.tolist() for column in changes[3:]] == [[50.01], [8.0], [OK], [REPEATED]]
     assert result.live.observed_at_us.tolist() == [START_US + 30 * SECOND_US]
     (amended,) = (event for event in result.events if event.subject_id)
     assert (amended.kind, amended.standing) == (EventKind.GEOFENCE_ENTERED, Standing.AMENDED)
@@ -141,7 +143,7 @@ def test_history_that_is_sent_again_waits_once() -> None:
     assert final(at(30, north_deg=1e-4), engine=engine) == [REPEATED]  # and wakes nothing
     assert engine.latest().observed_at_us.tolist() == [START_US]
     changes = engine.step(columns_of([at(60, 8)]), NOW_US).verdict_changes
-    assert [column.tolist() for column in changes[4:]] == [[Verdict.HISTORICAL], [OK]]
+    assert [column.tolist() for column in changes[5:]] == [[Verdict.HISTORICAL], [OK]]
     assert changes.observed_at_us.tolist() == [early.observed_at_us]
 
 

@@ -25,7 +25,7 @@ from typing import Final
 from geofence.kernel import inlined_kernel, scalar_kernel
 from tracking_core.device_table import NOTHING, DeviceColumns
 from tracking_core.fixes.folded import VerdictChanges, note_verdict
-from tracking_core.fixes.kept_fix import keep_derived, kept_at
+from tracking_core.fixes.kept_fix import keep_derived
 from tracking_core.fixes.timeline import Timeline, base_us, place_of
 from tracking_core.journey_records import JourneyColumns
 from tracking_core.journeys.folding import keep_journey
@@ -117,7 +117,7 @@ def mark_repetitions(
             continue
         keep_derived(timeline, later, _REPEATED, math.nan, math.nan)
         keep_journey(timeline, later, row, False, journeys)
-        note_verdict(changes, row, kept_at(timeline, later), verdict, _REPEATED)
+        note_verdict(changes, row, timeline, later, verdict, _REPEATED)
         if verdict == _HISTORICAL:
             let_next_wait(timeline, row, newer, changes)
         elif oldest == NOTHING and ring.times_us[later] <= last_us:
@@ -136,7 +136,7 @@ def let_next_wait(timeline: Timeline, row: int, age: int, changes: VerdictChange
             break
         if timeline.kept[place]["verdict"] == _CONFLICTING:
             timeline.kept[place]["verdict"] = _HISTORICAL
-            note_verdict(changes, row, kept_at(timeline, place), _CONFLICTING, _HISTORICAL)
+            note_verdict(changes, row, timeline, place, _CONFLICTING, _HISTORICAL)
             break
 
 
