@@ -159,6 +159,7 @@ def _is_quiet(fix: pb.ExplainedFix) -> bool:
         and (fix.state_after, fix.reason) in settled
         and not fix.arrived_late
         and not fix.passed_through
+        and not fix.event_kind
     )
 
 

@@ -66,6 +66,12 @@ class FixView(Shown):
     crossed_at: TimeText | None = Field(description="The crossing noted for an event to come.")
     arrived_late: bool = Field(description="Received after a counted fix that is newer.")
     passed_through: bool = Field(description="The straight way to it led through the fence; both ends lie outside.")
+    unseen: str = Field(
+        description="Why that is not told.", examples=["", "not_asked", "too_long_ago", "too_far", "not_active"]
+    )
+    speed_mps: float | None = Field(
+        description="As measured or derived; null where unknown, or where it does not count."
+    )
     text: str = Field(examples=["45 m inside: speaks for in; confirms the entry of 10:05:20"])
     event_kind: str = Field(description="The event that it confirmed; empty for none.")
 

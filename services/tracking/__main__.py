@@ -37,7 +37,6 @@ from services.tracking.settings import TrackingSettings
 from services.tracking.snapshot_rounds import SnapshotRounds
 from services.tracking.snapshots import SnapshotFolder
 from services.tracking.warm_up import warm_up
-from tracking_core.fixes.quality import quality_rules
 
 log = structlog.get_logger()
 
@@ -124,7 +123,7 @@ async def main(stop: Stop, common: CommonSettings, settings: TrackingSettings) -
             definitions,
             reader,
             ExplanationRepository(database),
-            quality_rules(settings.engine(common)),
+            settings.engine(common),
             fold,
             directory,
             Limits(settings.max_fence_vertices, settings.max_route_vertices),

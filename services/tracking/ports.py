@@ -17,8 +17,8 @@ from services.tracking.model import (
     StoredEvent,
     TrackPoint,
 )
-from tracking_core.fixes.quality import QualityRules
 from tracking_core.routes.eta import RouteEta
+from tracking_core.settings import EngineSettings
 from tracking_core.step_result import LatestColumns
 
 
@@ -95,13 +95,13 @@ class Limits:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Ports:
-    """All of them. `quality` has the rules by which the engines judge fixes; `now_us` is the clock of the process."""
+    """All of them. `engine` is what the engines are told; `now_us` is the clock of the process."""
 
     editor: DefinitionEditor
     definitions: DefinitionReader
     history: HistoryReader
     explanations: ExplanationReader
-    quality: QualityRules
+    engine: EngineSettings
     live: LiveState
     directory: Directory
     limits: Limits

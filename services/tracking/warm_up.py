@@ -32,7 +32,6 @@ from tracking_core.definitions import (
 from tracking_core.engine import Engine
 from tracking_core.explaining.steps import NOTHING_BEFORE, FenceEdit, StoredFix
 from tracking_core.explaining.trace import trace
-from tracking_core.fixes.quality import quality_rules
 from tracking_core.pairs.companions import COUNTS, CompanionFix, companion_columns
 from tracking_core.settings import SECOND_US, EngineSettings
 from tracking_core.verdicts import Verdict
@@ -92,8 +91,9 @@ def _explain() -> None:
         for at, verdict in enumerate((Verdict.OK, Verdict.OK, Verdict.IMPLAUSIBLE_JUMP, Verdict.OK, Verdict.OK))
     ]
     for name, shape in _SHAPES.items():
-        fence = FenceDefinition("warm", name, name, shape)
-        trace(fixes, [FenceEdit(_NOW_US, 1, fence)], NOTHING_BEFORE, quality_rules(EngineSettings()))
+        visit = VisitRule(60 * SECOND_US, 5.0, watched=name == "corridor", cross=True)
+        fence = FenceDefinition("warm", name, name, shape, visit=visit)
+        trace(fixes, [FenceEdit(_NOW_US, 1, fence)], NOTHING_BEFORE, EngineSettings(), _at_us(60))
 
 
 def _check_samples_and_read_tags() -> None:

@@ -103,7 +103,7 @@ class Told:
         self.events += result.events
         for fix, verdict in zip(fixes, result.position_verdicts.tolist(), strict=True):
             if verdict != Verdict.DUPLICATE:
-                self.verdicts[_key(fix)] = verdict
+                self.verdicts[key_of(fix)] = verdict
         changes = result.verdict_changes
         for device, at_us, content, _, _, before, after in zip(*(c.tolist() for c in changes), strict=True):
             assert self.verdicts[device, at_us, content] == before
@@ -138,7 +138,8 @@ def put(drawn: FenceDefinition | Route, version: int) -> PutFence | PutRoute:
     return PutFence(versioned) if isinstance(versioned, FenceDefinition) else PutRoute(versioned)
 
 
-def _key(fix: Position) -> Key:
+def key_of(fix: Position) -> Key:
+    """A fix by what it says."""
     return fix.device, fix.observed_at_us, naive.content_number(fix)
 
 

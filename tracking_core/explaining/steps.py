@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import enum
+import math
 from typing import Final, NamedTuple
 
 from geofence.definition import FenceDefinition
 from geofence.transitions import NEVER_SEEN, Presence
-from tracking_core.events import EventKind
+from tracking_core.events import CoreEvent, EventDetails, EventKind, FenceCrossing
+from tracking_core.presence_pool import NO_VISIT, Visit
 from tracking_core.verdicts import Verdict
 
 NOWHERE: Final = (Verdict.NO_FIX, Verdict.OUT_OF_RANGE)
@@ -15,8 +17,15 @@ NOWHERE: Final = (Verdict.NO_FIX, Verdict.OUT_OF_RANGE)
 
 EXITS: Final = (EventKind.GEOFENCE_EXITED, EventKind.CORRIDOR_LEFT)
 """Kinds of events that leave a device outside."""
-FOLLOWED: Final = (EventKind.GEOFENCE_ENTERED, EventKind.CORRIDOR_RETURNED, *EXITS)
-"""Kinds of events that a trace finds: those that say whether a device is inside."""
+CROSSINGS: Final = (EventKind.GEOFENCE_ENTERED, EventKind.CORRIDOR_RETURNED, *EXITS)
+"""Kinds of events that say whether a device is inside."""
+FOLLOWED: Final = (
+    *CROSSINGS,
+    EventKind.GEOFENCE_DWELT,
+    EventKind.GEOFENCE_SPEEDING,
+    EventKind.GEOFENCE_CROSSED,
+)
+"""Kinds of events that a trace finds."""
 
 
 class Reason(enum.IntEnum):
@@ -37,6 +46,23 @@ class Reason(enum.IntEnum):
     """The fence was not there: not made yet, or deleted."""
 
 
+class Unseen(enum.IntEnum):
+    """Why a way that led through the fence, between two fixes outside, is not told of, with the numbers of
+    `drover.tracking.v1.UnseenReason`.
+    """
+
+    UNSPECIFIED = 0
+    """None led through, or it is told."""
+    NOT_ASKED = 1
+    """The fence does not tell of passing through."""
+    TOO_LONG_AGO = 2
+    """The fix before is too old to say what lies between."""
+    TOO_FAR = 3
+    """The fix before is too far away for that."""
+    NOT_ACTIVE = 4
+    """The fence was not active then."""
+
+
 class StoredFix(NamedTuple):
     """A position as history has it. NaN is what the device left out."""
 
@@ -46,6 +72,7 @@ class StoredFix(NamedTuple):
     longitude_deg: float
     accuracy_m: float
     verdict: int
+    speed_mps: float = math.nan
 
 
 class FenceEdit(NamedTuple):
@@ -57,8 +84,8 @@ class FenceEdit(NamedTuple):
 
 
 class TracedEvent(NamedTuple):
-    """An event that the fold finds. `leg` has the times of the fixes between which the boundary was passed, if a way
-    led across it.
+    """An event that the fold finds. `leg` has the times of the fixes between which the boundary was passed, or
+    the fence passed through, if a way led across it. `assumed`: no fix from then on shows it.
     """
 
     kind: EventKind
@@ -68,6 +95,33 @@ class TracedEvent(NamedTuple):
     longitude_deg: float
     version: int
     leg: tuple[int, int] | None
+    details: EventDetails
+    assumed: bool = False
+
+    @property
+    def is_restated(self) -> bool:
+        """Whether it is an entry that an opening time window restates."""
+        return isinstance(self.details, FenceCrossing) and self.details.restated
+
+
+def traced(event: CoreEvent, leg: tuple[int, int] | None = None) -> TracedEvent:
+    """An event of the engine."""
+    return TracedEvent(
+        event.kind,
+        event.observed_at_us,
+        event.confirmed_at_us,
+        event.latitude_deg,
+        event.longitude_deg,
+        event.subject_version,
+        leg,
+        event.details,
+        event.assumed,
+    )
+
+
+def crossing_of(events: tuple[TracedEvent, ...]) -> TracedEvent | None:
+    """The entry or exit that a fix or an edit brought about."""
+    return next((event for event in events if event.kind in CROSSINGS and not event.is_restated), None)
 
 
 class FixStep(NamedTuple):
@@ -90,9 +144,21 @@ class FixStep(NamedTuple):
     """How many fixes in a row the rule asks for, in the direction that is pending or was confirmed; 0 for none."""
     passed_through: bool
     """The straight way from the counted fix before led through the fence, though both lie outside."""
-    event: TracedEvent | None
+    unseen: Unseen
+    """Why that is not told."""
+    speed_mps: float
+    """As measured, or derived from the counted fix before; NaN where it is not known, or the fix does not count."""
+    visit: Visit
+    """How the visit stands then."""
+    events: tuple[TracedEvent, ...]
+    """All that is told with it: what was due before first."""
     untold: TracedEvent | None
-    """What would have been told, had the fence been active then."""
+    """The entry or exit that would have been told, had the fence been active then."""
+
+    @property
+    def event(self) -> TracedEvent | None:
+        """The entry or exit that it confirmed."""
+        return crossing_of(self.events)
 
 
 class EditStep(NamedTuple):
@@ -109,11 +175,32 @@ class EditStep(NamedTuple):
     distance_m: float
     before: Presence
     after: Presence
-    event: TracedEvent | None
+    visit: Visit
+    events: tuple[TracedEvent, ...]
     untold: TracedEvent | None
 
+    @property
+    def event(self) -> TracedEvent | None:
+        """The entry or exit that it brought about."""
+        return crossing_of(self.events)
 
-Step = FixStep | EditStep
+
+class TimeStep(NamedTuple):
+    """What nothing but time brought about, while no further fix came: behind the newest fix, and before an edit."""
+
+    before: Presence
+    after: Presence
+    visit: Visit
+    events: tuple[TracedEvent, ...]
+    untold: TracedEvent | None = None
+
+    @property
+    def event(self) -> TracedEvent | None:
+        """It brings no one in or out."""
+        return None
+
+
+Step = FixStep | EditStep | TimeStep
 
 
 class Start(NamedTuple):
@@ -121,6 +208,7 @@ class Start(NamedTuple):
 
     presence: Presence
     counted: StoredFix | None
+    visit: Visit = NO_VISIT
 
 
 NOTHING_BEFORE: Final = Start(NEVER_SEEN, None)

@@ -1,49 +1,31 @@
-"""A version of a fence, compiled alone: what it says of a fix."""
+"""A version of a fence in the tables of a machine: what it says of a fix."""
 
 from __future__ import annotations
 
 import math
-from typing import Any, cast
 
-import numpy as np
-
-from geofence.compiled import NO_TIME, CompiledFences
-from geofence.crossing import crossing_fraction
-from geofence.definition import CrossingRule
+from geofence.compiled import NO_TIME
+from geofence.definition import CrossingRule, FenceDefinition
 from geofence.distance import signed_distance_m
 from geofence.fence_set import FenceSet
+from geofence.passing import passing_fractions
 from geofence.transitions import ENTERED, SAYS_NOTHING, SPEAKS_IN, SPEAKS_OUT, Fix, evidence
 from geofence.windows import is_active
 from tracking_core.events import EventKind
-from tracking_core.explaining.steps import NOWHERE, FenceEdit, Reason, StoredFix, TracedEvent
-
-
-# Slots are int32 and accuracies float32, as the engine has them: so no kernel is compiled again for this.
-def as_slot(slot: int) -> int:
-    """A slot as it stands in the engine's columns."""
-    converted: Any = np.int32(slot)
-    return cast("int", converted)
-
-
-def as_accuracy(accuracy_m: float) -> float:
-    """An accuracy as it stands in the engine's columns."""
-    converted: Any = np.float32(accuracy_m)
-    return cast("float", converted)
+from tracking_core.explaining.machine import Machine, halved
+from tracking_core.explaining.steps import NOWHERE, FenceEdit, Reason, StoredFix
+from tracking_core.presence_pool import IS_SPEEDING, Visit
+from tracking_core.visits.visits import begin_visit, visit_that_dwelt
 
 
 class Version:
-    """A version in force; none where the fence is not there."""
+    """The version in force, which the machine has obeyed; none where the fence is not there."""
 
-    def __init__(self, edit: FenceEdit | None) -> None:
+    def __init__(self, edit: FenceEdit | None, machine: Machine) -> None:
         self.version = 0 if edit is None else edit.version
         self.fence = None if edit is None else edit.fence
-        self._set = FenceSet()
-        self.slot = as_slot(-1 if self.fence is None else self._set.put(self.fence))
-
-    @property
-    def compiled(self) -> CompiledFences:
-        """The fence alone, for kernels."""
-        return self._set.compiled
+        self.slot = -1 if machine.slot is None else machine.slot
+        self.compiled = machine.compiled
 
     @property
     def rule(self) -> CrossingRule:
@@ -69,34 +51,39 @@ class Version:
         rule = self.fence.crossing
         return rule.exit_margin_m + (min(fix.accuracy_m, rule.accuracy_cap_m) if fix.accuracy_m > 0.0 else 0.0)
 
-    def tells(self, event: TracedEvent | None) -> bool:
-        """Whether an event is of a time at which the fence is active."""
-        return event is not None and is_active(self.compiled, self.slot, event.observed_at_us)
-
-    def opens_to(self, edited: Version, fix: StoredFix) -> bool:
-        """Whether other active times hold a fix that these do not."""
-        at_us = fix.observed_at_us
-        return is_active(edited.compiled, edited.slot, at_us) and not is_active(self.compiled, self.slot, at_us)
-
-    def led_through(self, before: Fix, fix: StoredFix) -> bool:
-        """Whether the straight way between two fixes outside touches the fence."""
+    def leads_through(self, before: Fix, fix: StoredFix) -> int:
+        """When the straight way between two fixes outside first touches the fence; NO_TIME if it does not."""
         if self.fence is None or before.observed_at_us == NO_TIME:
-            return False
-        return (
-            crossing_fraction(
-                self.compiled, self.slot, before.longitude_deg, before.latitude_deg, fix.longitude_deg, fix.latitude_deg
-            )
-            < 1.0
+            return NO_TIME
+        first, _ = passing_fractions(
+            self.compiled, self.slot, before.longitude_deg, before.latitude_deg, fix.longitude_deg, fix.latitude_deg
         )
+        if first > 1.0:
+            return NO_TIME
+        return before.observed_at_us + round(first * (fix.observed_at_us - before.observed_at_us))
+
+    def is_active(self, at_us: int) -> bool:
+        """Whether it tells of what happens at this time."""
+        return self.fence is not None and is_active(self.compiled, self.slot, at_us)
 
     def evidence_of(self, fix: StoredFix, distance_m: float) -> tuple[int, Reason]:
         """What a fix that counts says, and why."""
         if self.fence is None:
             return SAYS_NOTHING, Reason.NO_FENCE
         rule = self.rule
-        speaks = evidence(distance_m, as_accuracy(fix.accuracy_m), rule.exit_margin_m, rule.accuracy_cap_m)
+        speaks = evidence(distance_m, halved(fix.accuracy_m), rule.exit_margin_m, rule.accuracy_cap_m)
         if speaks == SPEAKS_IN:
             return speaks, Reason.INSIDE
         if speaks == SPEAKS_OUT:
             return speaks, Reason.BEYOND_DOUBT
         return speaks, Reason.WITHIN_MARGIN if distance_m <= rule.exit_margin_m else Reason.WITHIN_ACCURACY
+
+
+def visit_since(fence: FenceDefinition, entered_at_us: int, *, has_dwelt: bool, is_speeding: bool) -> Visit:
+    """The visit of a device that came in at a time; whether that it dwelt, and that it is too fast, was told since."""
+    fences = FenceSet()
+    slot = fences.put(fence)
+    visit = begin_visit(fences.compiled, slot, entered_at_us)
+    if has_dwelt:
+        visit = visit_that_dwelt(fences.compiled, slot, Visit(entered_at_us, entered_at_us, 0))
+    return visit._replace(marks=visit.marks | (IS_SPEEDING if is_speeding else 0))

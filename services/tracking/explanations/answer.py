@@ -7,12 +7,12 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
-from drover.geofence.v1.fence_pb2 import Fence
 from geofence.transitions import IN, OUT, PENDING_IN, PENDING_OUT, SAYS_NOTHING, SPEAKS_IN
 from services.tracking.explanations.explanation import Accord, Explanation, is_exit
+from services.tracking.explanations.visits import no_dwell, no_speeding, not_asked, passed_through, stays
 from services.tracking.explanations.wording import NAMED, listed, minutes, place, utc
 from services.tracking.explanations.words import SIDES, Words
-from tracking_core.explaining.steps import EditStep, FixStep, Reason
+from tracking_core.explaining.steps import EditStep, FixStep, Reason, TimeStep
 from tracking_core.settings import MINUTE_US
 from tracking_core.verdicts import Verdict
 
@@ -27,15 +27,18 @@ def answer(explained: Explanation) -> list[str]:
     """All of it."""
     words = Words(explained)
     fixes = [step for step in explained.steps if isinstance(step, FixStep)]
+    visits = stays(explained)
     return [
         _headline(explained),
         *(words.event(each) for each in explained.events),
         *_untold(words, fixes),
         *_why_not(explained, words, fixes),
-        *_no_dwell(explained, words),
+        *no_dwell(explained, words, visits),
+        *no_speeding(words, visits),
         *_pending(explained, words),
         *_silence(explained, words, fixes),
         *(words.edit(step) for step in explained.steps if isinstance(step, EditStep) and step.event is None),
+        *not_asked(explained),
         *_caveats(explained, words),
     ]
 
@@ -93,48 +96,10 @@ def _why_not(explained: Explanation, words: Words, fixes: Sequence[FixStep]) -> 
     if uncounted:
         where = "outside" if uncounted[0].distance_m > 0.0 else "inside"
         said.append(f"Reported {where}, but not counted: {_say(uncounted, at_us, words)}.")
-    through = [words.time(step.fix.observed_at_us) for step in between if step.passed_through]
-    if through:
-        said.append(
-            f"The straight way to the fix of {listed(through)} led through the fence, but no fix lay inside, and an "
-            "entry needs one."
-        )
+    said += passed_through(explained, words, between)
     if not said and all(step.speaks == SPEAKS_IN and step.before.state == IN for step in counted):
         count = "the one fix that counts" if len(counted) == 1 else f"all {len(counted)} fixes that count"
         said.append(f"It stayed inside: {count} {'speaks' if len(counted) == 1 else 'speak'} for in.")
-    return said
-
-
-def _no_dwell(explained: Explanation, words: Words) -> list[str]:
-    """Visits of a fence that asks for a dwell, which were not long enough, or are not yet."""
-    asked = {
-        each.version: visit.dwell_us
-        for each in explained.versions
-        if not each.deleted and (visit := Fence.FromString(each.body).visit).HasField("dwell_us")
-    }
-    said = []
-    entered: tuple[int, int] | None = None
-    for step in explained.steps:
-        if isinstance(step, FixStep) and step.first and step.after.state == IN:
-            entered = step.fix.observed_at_us, step.version
-        if step.event is None:
-            continue
-        if not is_exit(step.event.kind):
-            entered = step.event.observed_at_us, step.event.version
-        elif entered is not None:
-            lasted_us = step.event.observed_at_us - entered[0]
-            dwell_us = asked.get(entered[1], 0)
-            if lasted_us < dwell_us:
-                said.append(
-                    f"No dwell: from {words.time(entered[0])} to {words.time(step.event.observed_at_us)} it was inside "
-                    f"for {minutes(lasted_us)}, and {minutes(dwell_us)} are asked for."
-                )
-            entered = None
-    if entered is not None and entered[1] in asked:
-        due_us = entered[0] + asked[entered[1]]
-        heard_us = max(step.fix.observed_at_us for step in explained.steps if isinstance(step, FixStep))
-        if due_us > heard_us and not explained.steps_after:
-            said.append(f"It has not dwelt yet: it will have at {words.time(due_us)}, if it does not leave before.")
     return said
 
 
@@ -163,6 +128,7 @@ def _cancelled(fixes: Sequence[FixStep], at_us: int, words: Words) -> list[str]:
         and following.before.state == step.after.state
         and following.after.state in (IN, OUT)
         and following.event is None
+        and following.untold is None
     ]
     near = sorted(ends, key=lambda pair: abs(pair[1].fix.observed_at_us - at_us))[:NAMED]
     said = []
@@ -188,7 +154,7 @@ def _is_against(step: FixStep) -> bool:
 
 def _pending(explained: Explanation, words: Words) -> list[str]:
     """What the newest fixes leave open."""
-    steps = [*explained.steps, *explained.steps_after]
+    steps = [step for step in (*explained.steps, *explained.steps_after) if not isinstance(step, TimeStep)]
     if not steps or steps[-1].after.state not in (PENDING_IN, PENDING_OUT):
         return []
     last = steps[-1]

@@ -13,10 +13,13 @@ from typing import Final, NamedTuple
 from drover.geofence.v1.fence_pb2 import Fence
 from drover.tracking.v1.event_pb2 import Standing, TrackingEvent
 from geofence import wire
-from geofence.transitions import INSIDE, OUTSIDE, Presence
+from geofence.definition import VisitRule
+from geofence.transitions import IN, INSIDE, OUTSIDE, Presence
 from services.tracking.explanations.surroundings import Surroundings
 from services.tracking.model import FenceVersion
+from tracking_core.events import EventKind, FenceDwell, FenceSpeeding
 from tracking_core.explaining.steps import (
+    CROSSINGS,
     EXITS,
     FOLLOWED,
     NOTHING_BEFORE,
@@ -29,12 +32,15 @@ from tracking_core.explaining.steps import (
     TracedEvent,
 )
 from tracking_core.explaining.trace import trace
-from tracking_core.fixes.quality import QualityRules
-from tracking_core.settings import MINUTE_US
+from tracking_core.explaining.version import visit_since
+from tracking_core.presence_pool import NO_VISIT, Visit
+from tracking_core.settings import MINUTE_US, EngineSettings
 from tracking_core.verdicts import Verdict
 
 PAIRED_WITHIN_US: Final = 60 * MINUTE_US
 """A told event and one of the fixes, of one kind, are taken for the same if they are not farther apart."""
+TOLD_WITHIN_US: Final = MINUTE_US
+"""What time alone brings about is told and stored so soon after it was due."""
 
 
 class Accord(enum.IntEnum):
@@ -83,6 +89,32 @@ class ExplainedEvent(NamedTuple):
         assert self.found is not None
         return self.found.confirmed_at_us
 
+    @property
+    def is_restated(self) -> bool:
+        """Whether it is an entry that an opening time window restates."""
+        if self.revisions:
+            return is_restated(self.revisions[-1])
+        return self.found is not None and self.found.is_restated
+
+    @property
+    def entered_at_us(self) -> int:
+        """Of a dwell, since when."""
+        if self.revisions:
+            return self.revisions[-1].geofence_dwelt.entered_at_us
+        assert self.found is not None
+        assert isinstance(self.found.details, FenceDwell)
+        return self.found.details.entered_at_us
+
+    @property
+    def speeds_mps(self) -> tuple[float, float]:
+        """Of speeding, the speed and the limit."""
+        if self.revisions:
+            told = self.revisions[-1].geofence_speeding
+            return told.speed_mps, told.limit_mps
+        assert self.found is not None
+        assert isinstance(self.found.details, FenceSpeeding)
+        return self.found.details.speed_mps, self.found.details.limit_mps
+
 
 class Explanation(NamedTuple):
     """The answer, without words."""
@@ -108,6 +140,15 @@ class Explanation(NamedTuple):
     events: list[ExplainedEvent]
     state_at: int
     nearest: FixStep | None
+    engine: EngineSettings
+    """The present settings."""
+
+    def visit_rule(self, version: int) -> VisitRule:
+        """What a version of the fence that held asks of visits."""
+        for each in self.versions:
+            if each.version == version and not each.deleted:
+                return wire.from_proto(Fence.FromString(each.body)).visit
+        return VisitRule()
 
 
 def chains(revisions: Iterable[TrackingEvent]) -> list[list[TrackingEvent]]:
@@ -133,18 +174,24 @@ def _version_of(event: TrackingEvent) -> int:
     return int(getattr(details, "fence_version", 0))
 
 
-def explain(device_id: str, fence_id: str, at_us: int, looked: Surroundings, quality: QualityRules) -> Explanation:
+def explain(
+    device_id: str, fence_id: str, at_us: int, looked: Surroundings, engine: EngineSettings, now_us: int
+) -> Explanation:
     """Folds the stored fixes again, and puts the told events beside the result."""
     edits, missing = _edits(looked)
-    start, basis = _start(looked, edits[:1] if missing else [], edits, quality)
-    steps = trace([*looked.lead, *looked.shown, *looked.tail], edits, start, quality)
+    start, basis = _start(looked, edits[:1] if missing else [], edits, engine)
+    fixes = [*looked.lead, *looked.shown, *looked.tail]
+    steps = trace(fixes, edits, start, engine, now_us if looked.ends else None)
     shown = _between(steps, looked.from_us, looked.until_us)
     after = [step for step in steps if isinstance(step, FixStep) and step.fix.observed_at_us > looked.until_us]
     events = [
         event
         for event in beside(chains(looked.events), steps)
-        if looked.from_us <= event.observed_at_us <= looked.until_us
-        or looked.from_us <= event.confirmed_at_us <= looked.until_us
+        if (
+            looked.from_us <= event.observed_at_us <= looked.until_us
+            or looked.from_us <= event.confirmed_at_us <= looked.until_us
+        )
+        and not _may_be_told_yet(event, now_us)
     ]
     counted = [step for step in shown if isinstance(step, FixStep) and step.fix.verdict == Verdict.OK]
     measured = [step for step in counted if not math.isnan(step.distance_m)]
@@ -166,6 +213,17 @@ def explain(device_id: str, fence_id: str, at_us: int, looked: Surroundings, qua
         events,
         _state_at(steps, at_us, start.presence),
         min(measured, key=lambda step: step.distance_m) if measured else None,
+        engine,
+    )
+
+
+def _may_be_told_yet(event: ExplainedEvent, now_us: int) -> bool:
+    """Whether it was due just now, so that it need not be stored."""
+    return (
+        event.accord is Accord.NOT_TOLD
+        and event.found is not None
+        and event.found.assumed
+        and event.confirmed_at_us >= now_us - TOLD_WITHIN_US
     )
 
 
@@ -182,7 +240,7 @@ def _edits(looked: Surroundings) -> tuple[list[FenceEdit], bool]:
 
 
 def _start(
-    looked: Surroundings, stand_in: list[FenceEdit], edits: Sequence[FenceEdit], quality: QualityRules
+    looked: Surroundings, stand_in: list[FenceEdit], edits: Sequence[FenceEdit], engine: EngineSettings
 ) -> tuple[Start, StartBasis]:
     counted = looked.counted_before
     if counted is None:
@@ -193,17 +251,36 @@ def _start(
         for chain in chains(looked.events_before)
         if not is_withdrawn(chain) and chain[-1].confirmed_at_us < begin_us
     ]
-    if told:
+    crossings = [event for event in told if event.WhichOneof("kind") in CROSSINGS]
+    if crossings:
         # Of one moment: of the older version first, and an entry before the exit that an end of the fence brings.
-        last = max(told, key=lambda each: (each.confirmed_at_us, _version_of(each), is_exit(each.WhichOneof("kind"))))
-        return Start(OUTSIDE if is_exit(last.WhichOneof("kind")) else INSIDE, counted), StartBasis.EVENT
+        last = max(
+            crossings, key=lambda each: (each.confirmed_at_us, _version_of(each), is_exit(each.WhichOneof("kind")))
+        )
+        if is_exit(last.WhichOneof("kind")):
+            return Start(OUTSIDE, counted), StartBasis.EVENT
+        return Start(INSIDE, counted, _visit(last.observed_at_us, told, counted, edits)), StartBasis.EVENT
     first = looked.first_counted
     assert first is not None
     then = [edit for edit in edits if edit.made_at_us <= first.received_at_us][-1:] or [
         edit._replace(made_at_us=first.received_at_us) for edit in stand_in
     ]
-    steps = trace([first], then, NOTHING_BEFORE, quality)
-    return Start(steps[-1].after, counted), StartBasis.FIRST_STORED_FIX
+    presence = trace([first], then, NOTHING_BEFORE, engine)[-1].after
+    visit = NO_VISIT if presence.state != IN else _visit(first.observed_at_us, told, counted, edits)
+    return Start(presence, counted, visit), StartBasis.FIRST_STORED_FIX
+
+
+def _visit(entered_at_us: int, told: Sequence[TrackingEvent], counted: StoredFix, edits: Sequence[FenceEdit]) -> Visit:
+    """The visit that goes on with the fix before those that are looked at, by what was told of it."""
+    made = [edit.fence for edit in edits if edit.fence and edit.made_at_us <= counted.received_at_us]
+    fence = made[-1] if made else next((edit.fence for edit in edits if edit.fence), None)
+    if fence is None:
+        return NO_VISIT
+    since = [event.WhichOneof("kind") for event in told if event.observed_at_us >= entered_at_us]
+    limit_mps = fence.visit.speed_limit_mps
+    # It is too fast until a fix is down to the limit.
+    is_speeding = EventKind.GEOFENCE_SPEEDING in since and limit_mps is not None and not counted.speed_mps <= limit_mps
+    return visit_since(fence, entered_at_us, has_dwelt=EventKind.GEOFENCE_DWELT in since, is_speeding=is_speeding)
 
 
 def is_exit(kind: str | None) -> bool:
@@ -221,9 +298,9 @@ def _between(steps: Sequence[Step], from_us: int, until_us: int) -> list[Step]:
     if not inside:
         return []
     first, last = inside[0], inside[-1]
-    while first > 0 and isinstance(steps[first - 1], EditStep):
+    while first > 0 and not isinstance(steps[first - 1], FixStep):
         first -= 1
-    while last + 1 < len(steps) and isinstance(steps[last + 1], EditStep):
+    while last + 1 < len(steps) and not isinstance(steps[last + 1], FixStep):
         last += 1
     return list(steps[first : last + 1])
 
@@ -252,14 +329,12 @@ def _state_at(steps: Sequence[Step], at_us: int, state: Presence) -> int:
 
 def beside(told: Sequence[list[TrackingEvent]], steps: Sequence[Step]) -> list[ExplainedEvent]:
     """Told events and found ones in pairs, in the order of time: the same first, then the nearest of a kind."""
-    found = [(step.event, step) for step in steps if step.event is not None]
+    found = [(event, step) for step in steps for event in step.events]
     result: list[ExplainedEvent] = []
     standing: list[list[TrackingEvent]] = []
     for chain in told:
         kind = chain[-1].WhichOneof("kind") or ""
-        if is_restated(chain[-1]):
-            result.append(ExplainedEvent(kind, Accord.NOT_FOLLOWED, chain, None, None))
-        elif is_withdrawn(chain) and kind in FOLLOWED:
+        if is_withdrawn(chain) and kind in FOLLOWED:
             result.append(ExplainedEvent(kind, Accord.WITHDRAWN, chain, None, None))
         elif kind in FOLLOWED:
             standing.append(chain)
@@ -271,6 +346,7 @@ def beside(told: Sequence[list[TrackingEvent]], steps: Sequence[Step]) -> list[E
         for left, chain in enumerate(standing)
         for right, (event, _) in enumerate(found)
         if chain[-1].WhichOneof("kind") == event.kind.value
+        and is_restated(chain[-1]) == event.is_restated
         and abs(chain[-1].observed_at_us - event.observed_at_us) <= PAIRED_WITHIN_US
     )  # fmt: skip
     done_told: set[int] = set()

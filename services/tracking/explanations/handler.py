@@ -20,4 +20,6 @@ async def explain(command: Explain, ports: Ports) -> Explanation:
     if all(version.deleted for version in looked.versions) and not looked.events:
         raise UnknownDefinition(DefinitionKind.FENCE, command.fence_id)
     # Some hundred calls of kernels, a tenth of a second: not on the event loop.
-    return await asyncio.to_thread(explained, device.device_id, command.fence_id, command.at_us, looked, ports.quality)
+    return await asyncio.to_thread(
+        explained, device.device_id, command.fence_id, command.at_us, looked, ports.engine, ports.now_us()
+    )

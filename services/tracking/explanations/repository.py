@@ -14,7 +14,7 @@ from services.tracking.definition_repository import versions_of
 from services.tracking.explanations.surroundings import NOT_OF_FENCES, OF_THE_SIGNAL, Surroundings
 from services.tracking.model import Device
 from services.tracking.tables import events, positions
-from tracking_core.explaining.steps import FOLLOWED, StoredFix
+from tracking_core.explaining.steps import CROSSINGS, FOLLOWED, StoredFix
 from tracking_core.settings import HOUR_US
 from tracking_core.verdicts import Verdict
 
@@ -24,6 +24,7 @@ LEAD: Final = 64
 """Fixes before those, through which the state settles."""
 TAIL: Final = 16
 """Fixes behind those, which may confirm what they began."""
+_OF_VISITS: Final = tuple(kind for kind in FOLLOWED if kind not in CROSSINGS)
 _EVENT_ROWS: Final = 500
 _ROWS_BEFORE: Final = 50
 _LONGEST_PENDING_US: Final = 24 * HOUR_US
@@ -76,6 +77,7 @@ class ExplanationRepository:
                 lead[::-1],
                 shown,
                 tail,
+                len(tail) < TAIL,
                 await _whole_events(
                     connection,
                     told.where(
@@ -85,12 +87,16 @@ class ExplanationRepository:
                         happened.confirmed_at_us >= begin_us,
                     ).limit(_EVENT_ROWS),
                 ),
-                await _whole_events(
-                    connection,
-                    told.where(at_the_fence, happened.observed_at_us < begin_us, happened.kind.in_(FOLLOWED)).limit(
-                        _ROWS_BEFORE
-                    ),
-                ),
+                [
+                    event
+                    for kinds in (CROSSINGS, _OF_VISITS)
+                    for event in await _whole_events(
+                        connection,
+                        told.where(at_the_fence, happened.observed_at_us < begin_us, happened.kind.in_(kinds)).limit(
+                            _ROWS_BEFORE
+                        ),
+                    )
+                ],
             )
 
 

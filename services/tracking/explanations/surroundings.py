@@ -38,7 +38,9 @@ class Surroundings(NamedTuple):
     lead: list[StoredFix]
     shown: list[StoredFix]
     tail: list[StoredFix]
+    ends: bool
+    """Whether no fix is newer than these."""
     events: list[TrackingEvent]
     """Of the fence, observed or confirmed in the time of these fixes."""
     events_before: list[TrackingEvent]
-    """The last entries and exits before it."""
+    """The last before it: entries and exits, and what was told of visits."""

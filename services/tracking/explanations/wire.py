@@ -61,6 +61,7 @@ def _known(value: float) -> float | None:
 
 def _fix(step: FixStep, words: Words) -> pb.ExplainedFix:
     fix, after = step.fix, step.after
+    told = [step.event] if step.event is not None else step.events
     return pb.ExplainedFix(
         observed_at_us=fix.observed_at_us,
         received_at_us=fix.received_at_us,
@@ -80,8 +81,10 @@ def _fix(step: FixStep, words: Words) -> pb.ExplainedFix:
         crossed_at_us=None if after.crossed_at_us == NO_TIME else after.crossed_at_us,
         arrived_late=step.arrived_late,
         passed_through=step.passed_through,
+        unseen=step.unseen.value,  # type: ignore[arg-type]
+        speed_mps=_known(step.speed_mps),
         text=words.fix(step),
-        event_kind=step.event.kind.value if step.event is not None else "",
+        event_kind=told[0].kind.value if told else "",
     )
 
 

@@ -25,6 +25,11 @@ def metres(length_m: float) -> str:
     return f"{length_m:.1f} m" if length_m < 9.95 else f"{length_m:.0f} m"
 
 
+def speed(speed_mps: float) -> str:
+    """`13.9 m/s`."""
+    return f"{speed_mps:.1f} m/s"
+
+
 def place(distance_m: float) -> str:
     """A signed distance: `45 m inside`, `3.2 m outside`, `on the border`."""
     if math.isnan(distance_m):

@@ -13,11 +13,11 @@ from services.tracking.explanations.explanation import (
     Explanation,
     StartBasis,
     is_exit,
-    is_restated,
 )
+from services.tracking.explanations.visit_words import how
 from services.tracking.explanations.wording import listed, metres, ordinal, place, utc
 from tracking_core.events import EventKind
-from tracking_core.explaining.steps import EditStep, FixStep, Reason
+from tracking_core.explaining.steps import EditStep, FixStep, Reason, TracedEvent
 from tracking_core.settings import MINUTE_US, SECOND_US
 from tracking_core.verdicts import Verdict
 
@@ -69,11 +69,24 @@ class Words:
             parts.append(f"; {way} pending, {step.after.fixes} of {needed}")
         elif step.before.state in (PENDING_IN, PENDING_OUT) and step.after.state in (IN, OUT):
             parts.append(f"; cancels the pending {'exit' if step.before.state == PENDING_OUT else 'entry'}")
+        parts += [f"; {self._beside(event)}" for event in step.events if event is not step.event]
         if step.passed_through:
             parts.append("; the straight way to it led through the fence")
         if step.arrived_late:
             parts.append(f"; arrived late, at {self.time(step.fix.received_at_us)}")
         return "".join(parts)
+
+    def _beside(self, event: TracedEvent) -> str:
+        """What else a fix tells."""
+        when = self.time(event.observed_at_us)
+        match event.kind:
+            case EventKind.GEOFENCE_DWELT:
+                return f"tells the dwell of {when}"
+            case EventKind.GEOFENCE_SPEEDING:
+                return "tells that it is too fast"
+            case EventKind.GEOFENCE_CROSSED:
+                return f"tells that it crossed at {when}"
+        return f"tells that it was inside as a time window opened at {when}"
 
     def evidence(self, step: FixStep) -> str:
         """What a fix speaks for, and why."""
@@ -139,9 +152,7 @@ class Words:
     def _way(self, each: ExplainedEvent) -> str:
         """What happened, without when."""
         match each.kind:
-            case EventKind.GEOFENCE_ENTERED | EventKind.CORRIDOR_RETURNED if each.revisions and is_restated(
-                each.revisions[-1]
-            ):
+            case EventKind.GEOFENCE_ENTERED | EventKind.CORRIDOR_RETURNED if each.is_restated:
                 return "a time window of the fence opened, and the device counted as inside"
             case EventKind.GEOFENCE_ENTERED:
                 return "entered"
@@ -152,10 +163,10 @@ class Words:
             case EventKind.CORRIDOR_RETURNED:
                 return "returned to the corridor"
             case EventKind.GEOFENCE_DWELT:
-                return f"dwelt, being inside since {self.time(each.revisions[-1].geofence_dwelt.entered_at_us)}"
+                return f"dwelt, being inside since {self.time(each.entered_at_us)}"
             case EventKind.GEOFENCE_SPEEDING:
-                told = each.revisions[-1].geofence_speeding
-                return f"speeding, at {told.speed_mps:.1f} m/s where {told.limit_mps:.1f} are allowed"
+                speed_mps, limit_mps = each.speeds_mps
+                return f"speeding, at {speed_mps:.1f} m/s where {limit_mps:.1f} are allowed"
             case EventKind.SIGNAL_LOST:
                 heard_us = each.revisions[-1].signal_lost.last_fix_at_us
                 return f"signal lost, the last fix that counts being of {self.time(heard_us)}"
@@ -164,6 +175,8 @@ class Words:
     def _how(self, each: ExplainedEvent) -> str:
         event, step = each.found, each.step
         assert event is not None
+        if (why := how(each, self._explained, self.time, self._fix_at)) is not None:
+            return f"{why}."
         if isinstance(step, EditStep):
             if step.edit.fence is None:
                 return f"the fence was deleted at {self.time(step.edit.made_at_us)}; nothing moved."

@@ -72,6 +72,7 @@ async def test_it_says_why(tmp_path: pathlib.Path, redis_url: str, database_url:
         assert minute.answer == [
             f"At {utc(fixes[2]['observed_at_us']):%Y-%m-%d %H:%M:%S} UTC truck counted as inside “Yard”.",
             "It stayed inside: the one fix that counts speaks for in.",
+            "No dwell and no speeding is told: the fence asks for neither.",
         ]
 
         edited = await service.definitions.PutFence(

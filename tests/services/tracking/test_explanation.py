@@ -13,7 +13,16 @@ import pytest
 from drover.tracking.v1 import explanation_pb2
 from drover.tracking.v1.event_pb2 import Standing, TrackingEvent
 from geofence import wire
-from geofence.definition import ALWAYS, ActiveTimes, CircleShape, CrossingRule, FenceDefinition, VisitRule, WeeklyWindow
+from geofence.definition import (
+    ALWAYS,
+    ActiveTimes,
+    CircleShape,
+    CorridorShape,
+    CrossingRule,
+    FenceDefinition,
+    VisitRule,
+    WeeklyWindow,
+)
 from services.tracking.events import to_proto
 from services.tracking.explanations import explanation, wording
 from services.tracking.explanations import wire as explanation_wire
@@ -24,8 +33,7 @@ from services.tracking.model import FenceVersion
 from tests.services.tracking.build import SECOND, positions, readings
 from tracking_core.definitions import DeleteFence, DeviceIdentity, PutFence
 from tracking_core.engine import Engine
-from tracking_core.explaining.steps import FixStep, Reason, StoredFix
-from tracking_core.fixes.quality import quality_rules
+from tracking_core.explaining.steps import FixStep, Reason, StoredFix, Unseen
 from tracking_core.settings import EngineSettings
 from tracking_core.verdicts import Verdict
 
@@ -54,19 +62,20 @@ class Story:
     events: list[TrackingEvent] = dataclasses.field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.now_us = clock("09:00")
         self.engine = Engine(RULES)
         self.engine.announce([DeviceIdentity(0, "acme", "truck-7")])
         self.edit("09:00", 100.0)
 
     def edit(self, at: str, radius_m: float | None, **rule: Any) -> Story:
+        self.now_us = max(self.now_us, clock(at))
         version = len(self.versions) + 1
         change: Any = DeleteFence("acme", "port", version)
         body = b""
         if radius_m is not None:
-            shape = CircleShape(11.0, 48.0, radius_m)
-            fence = FenceDefinition(
-                "acme", "port", "Port", shape, CrossingRule(**{**self.rule, **rule}), version, **self.fence
-            )
+            more = {"shape": CircleShape(11.0, 48.0, radius_m), **self.fence}
+            crossing = CrossingRule(**{**self.rule, **rule})
+            fence = FenceDefinition("acme", "port", "Port", crossing=crossing, version=version, **more)
             change, body = PutFence(fence), wire.to_proto(fence).SerializeToString()
         self.versions.append(FenceVersion(version, clock(at), radius_m is None, body))
         self.events += map(to_proto, self.engine.define(change, clock(at)).events)
@@ -88,7 +97,8 @@ class Story:
             "observed_at_us": clock(at), "received_at_us": received_us, "accuracy_m": accuracy_m,
             "latitude_deg": 48.0, "longitude_deg": 11.0 + middle_m / M_PER_DEG, **more,
         }  # fmt: skip
-        result = self.engine.step(readings(positions(row)), max(received_us, self.versions[-1].made_at_us))
+        self.now_us = max(self.now_us, received_us)
+        result = self.engine.step(readings(positions(row)), self.now_us)
         self.events += map(to_proto, result.events)
         changes = result.verdict_changes
         for at_us, longitude, after in zip(
@@ -106,8 +116,15 @@ class Story:
                 row["longitude_deg"],
                 float(np.float32(accuracy_m)),
                 int(result.position_verdicts[0]),
+                float(np.float32(more.get("speed_mps", math.nan))),
             )
         )
+        return self
+
+    def wait(self, until: str) -> Story:
+        """Until then nothing comes."""
+        self.now_us = clock(until)
+        self.events += map(to_proto, self.engine.tick(self.now_us).events)
         return self
 
     def fixes_at(self, middle_m: Sequence[float]) -> Story:
@@ -121,11 +138,11 @@ class Story:
         counted = [fix for fix in fixes if fix.verdict == Verdict.OK]
         return Surroundings(
             self.versions, clock("09:30"), clock("10:30"), False, None, counted[0] if counted else None, [], fixes, [],
-            self.events, [],
+            True, self.events, [],
         )._replace(**changes)  # fmt: skip
 
     def explain(self, at: str = "10:00", **changes: Any) -> Explanation:
-        return explanation.explain("truck-7", "port", clock(at), self.looked(**changes), quality_rules(RULES))
+        return explanation.explain("truck-7", "port", clock(at), self.looked(**changes), RULES, self.now_us)
 
     def said(self, at: str = "10:00", **changes: Any) -> list[str]:
         return answer(self.explain(at, **changes))
@@ -142,6 +159,7 @@ CASES: dict[str, tuple[Callable[[], Story], str, str]] = {
         * 10:03:30 exited: the way from the fix of 10:03:00 (80 m inside) to that of 10:04:00 (80 m outside)
           crossed the border then; confirmed by the fix of 10:05:00, the 2nd in a row that speaks for out (2
           needed).
+        * No dwell and no speeding is told: the fence asks for neither.
         """,
     ),
     "why it did not come in": (
@@ -161,6 +179,7 @@ CASES: dict[str, tuple[Callable[[], Story], str, str]] = {
           crossed the border then; confirmed by the fix of 10:01:00, which speaks for in (1 needed).
         * Outside, but too near to the border to say so: 10:10:00 (4.0 m outside: says nothing, as only more
           than 10 m would speak for out).
+        * No dwell and no speeding is told: the fence asks for neither.
         """,
     ),
     "within the exit margin": (
@@ -171,6 +190,7 @@ CASES: dict[str, tuple[Callable[[], Story], str, str]] = {
         * The first fix of the device (10:00:00) was inside already: that settles silently, without an event.
         * Outside, but too near to the border to say so: 10:01:00 (25 m outside: says nothing, as only more than
           30 m would speak for out).
+        * No dwell and no speeding is told: the fence asks for neither.
         """,
     ),
     "one fix outside": (
@@ -181,6 +201,7 @@ CASES: dict[str, tuple[Callable[[], Story], str, str]] = {
         * The first fix of the device (10:00:00) was inside already: that settles silently, without an event.
         * No exit: one fix spoke for out from 10:02:00, but 2 in a row are needed, and that of 10:03:00 (40 m
           inside) spoke for in again.
+        * No dwell and no speeding is told: the fence asks for neither.
         """,
     ),
     "one fix inside, two asked for": (
@@ -201,6 +222,7 @@ CASES: dict[str, tuple[Callable[[], Story], str, str]] = {
           crossed the border then; confirmed by the fix of 10:01:00, which speaks for in (1 needed).
         * Reported outside, but not counted: 10:10:00 (300 m outside, but does not count: its accuracy is too
           poor to say where (2000 m)).
+        * No dwell and no speeding is told: the fence asks for neither.
         """,
     ),
     "a jump into the fence": (
@@ -220,7 +242,7 @@ CASES: dict[str, tuple[Callable[[], Story], str, str]] = {
         * At 2026-01-02 10:01:00 UTC truck-7 counted as outside “Port”.
         * It never came in: the nearest of 2 fixes that count was 400 m outside, at 10:00:00.
         * The straight way to the fix of 10:01:00 led through the fence, but no fix lay inside, and an entry
-          needs one.
+          needs one; it is not told as crossed, as the fence does not ask for that (`cross`).
         """,
     ),
     "amended by a late fix": (
@@ -291,6 +313,7 @@ CASES: dict[str, tuple[Callable[[], Story], str, str]] = {
           crossed the border then; confirmed by the fix of 10:01:00, which speaks for in (1 needed).
         * 10:01:06 exited: the way from the fix of 10:01:00 (50 m inside) to that of 10:02:00 (400 m outside)
           crossed the border then; confirmed at 10:04:00, when it had been pending for 120 s.
+        * No dwell and no speeding is told: the fence asks for neither.
         """,
     ),
     "silence": (
@@ -302,6 +325,7 @@ CASES: dict[str, tuple[Callable[[], Story], str, str]] = {
         * 10:25:00 signal restored.
         * The first fix of the device (10:00:00) was inside already: that settles silently, without an event.
         * Nothing was heard between 10:01:00 and 10:25:00 (24 minutes): what happened meanwhile is not known.
+        * No dwell and no speeding is told: the fence asks for neither.
         """,
     ),
     "silence to this day": (
@@ -311,6 +335,7 @@ CASES: dict[str, tuple[Callable[[], Story], str, str]] = {
         * At 2026-01-02 10:20:00 UTC truck-7 counted as inside “Port”.
         * The first fix of the device (10:00:00) was inside already: that settles silently, without an event.
         * Nothing newer than the fix of 10:00:00 is stored.
+        * No dwell and no speeding is told: the fence asks for neither.
         """,
     ),
 }
@@ -366,31 +391,257 @@ def test_a_kind_that_is_not_followed_is_shown_as_it_was_told() -> None:
     )
 
 
-def test_what_is_told_of_a_visit_is_shown_beside() -> None:
+DWELLS = {"visit": VisitRule(dwell_us=5 * 60 * SECOND)}
+LIMITED = {"visit": VisitRule(speed_limit_mps=13.9, speed_tolerance_mps=2.0)}
+CROSSED = {"visit": VisitRule(cross=True)}
+LINE = CorridorShape(np.array([[11.0, 47.99], [11.0, 48.01]]), 100.0)
+OFFICE = {"active": ActiveTimes("UTC", (WeeklyWindow((1, 2, 3, 4, 5), 10 * 60 + 3, 10 * 60 + 6),))}
+
+VISITS: dict[str, tuple[Callable[[], Story], str, str]] = {
+    "a dwell": (
+        lambda: Story(fence=DWELLS).fixes_at([200, 0, 0, 0, 0, 0, 0]),
+        "10:05",
+        """
+        * 10:05:29 dwelt, being inside since 10:00:29: 5 minutes are asked for, and the fix of 10:06:00 shows no
+          exit before.
+        * No speeding is told: the fence has no limit.
+        """,
+    ),
+    "a dwell that is assumed": (
+        lambda: Story(fence=DWELLS).fixes_at([200, 0]).wait("10:07"),
+        "10:05",
+        """
+        * 10:05:29 dwelt, being inside since 10:00:29: 5 minutes are asked for, and it is assumed, as no later fix had
+          come.
+        """,
+    ),
+    "a dwell that is yet to come": (
+        lambda: Story(fence=DWELLS).fixes_at([200, 0]),
+        "10:01",
+        """
+        * It has not dwelt yet: it will have at 10:05:29, if it does not leave before.
+        """,
+    ),
+    "too short for a dwell": (
+        lambda: Story(fence=DWELLS).fixes_at([200, 0, 0, 300, 300]),
+        "10:02",
+        """
+        * No dwell: from 10:00:29 to 10:02:20 it was inside for 110 seconds, 3 minutes too short: 5 minutes are
+          asked for.
+        """,
+    ),
+    "a dwell that a pending exit holds": (
+        lambda: Story(fence=DWELLS).fixes_at([200, 0, 0, 300]).wait("10:17"),
+        "10:03",
+        """
+        * It has not dwelt: an exit is noted for 10:02:20, before the dwell would be over at 10:05:29; if the next
+          fix speaks for in again, it has.
+        """,
+    ),
+    "a dwell that was assumed before the fence was deleted": (
+        lambda: Story(fence=DWELLS).fixes_at([200, 0]).wait("10:07").edit("10:08", None).fix("10:04", 0, came="10:09"),
+        "10:05",
+        """
+        * 10:01:00 exited: the fence was deleted at 10:08:00; nothing moved.
+        * 10:05:29 dwelt, being inside since 10:00:29: 5 minutes are asked for, and it is assumed, as no later fix had
+          come.
+        """,
+    ),
+    "a fence that was deleted before the dwell": (
+        lambda: Story(fence=DWELLS).fixes_at([200, 0]).edit("10:04", None).fix("10:06", 0),
+        "10:05",
+        """
+        * 10:01:00 exited: the fence was deleted at 10:04:00; nothing moved.
+        * No dwell: from 10:00:29 to 10:01:00 it was inside for 30 seconds, 4 minutes too short: 5 minutes are
+          asked for.
+        """,
+    ),
+    "a dwell that the window is too short for": (
+        lambda: Story(fence={**DWELLS, **OFFICE}).fixes_at([200, 0, 0, 0, 0, 0, 0, 0, 0, 300, 300]),
+        "10:04",
+        """
+        * No dwell, though it was inside from 10:03:00 to 10:08:20: it would have dwelt at 10:08:00, outside the
+          time window in which it came in.
+        """,
+    ),
+    "a visit that goes on behind its window": (
+        lambda: Story(fence={**DWELLS, **OFFICE}).fixes_at([200, 0, 0, 0, 0]),
+        "10:04",
+        """
+        * No dwell of the visit since 10:03:00: it would have dwelt at 10:08:00, outside the time window in which it
+          came in.
+        """,
+    ),
+    "too fast, as measured": (
+        lambda: Story(fence=LIMITED).fix("10:00", 200).fix("10:01", 0, speed_mps=15.0).fix("10:02", 0, speed_mps=22.25),
+        "10:02",
+        """
+        * 10:02:00 speeding, at 22.2 m/s where 13.9 are allowed: the fix, 100 m inside, is the first that is so
+          fast, as the device measured (2.0 m/s are tolerated).
+        * No dwell is told: the fence asks for none.
+        """,
+    ),
+    "too fast, as derived": (
+        lambda: Story(fence={"visit": VisitRule(speed_limit_mps=2.0)}).fixes_at([200, -50, 80]),
+        "10:01",
+        """
+        * 10:01:00 speeding, at 4.2 m/s where 2.0 are allowed: the fix, 50 m inside, is the first that is so fast,
+          by the way from the counted fix before, as none was measured.
+        """,
+    ),
+    "fast, but not to be relied on": (
+        lambda: (
+            Story(fence=LIMITED)
+            .fix("10:00", 200)
+            .fix("10:01", 0, speed_mps=12.0)
+            .fix("10:02", 90, 2000.0, speed_mps=30.0)
+            .fix("10:03", 0, speed_mps=9.0)
+        ),
+        "10:02",
+        """
+        * No speeding: the fastest fix inside, of 10:01:00, was at 12.0 m/s, 1.9 m/s below the limit of 13.9 m/s.
+        * Faster, but either not counted or not inside: 10:02:00 (30.0 m/s, 10 m inside).
+        """,
+    ),
+    "no faster than is tolerated": (
+        lambda: Story(fence=LIMITED).fix("10:00", 200).fix("10:01", 0, speed_mps=15.0),
+        "10:01",
+        """
+        * No speeding: the fastest fix inside, of 10:01:00, was at 15.0 m/s: above the limit of 13.9 m/s, but no
+          more than the 2.0 m/s tolerated.
+        """,
+    ),
+    "of no known speed": (
+        lambda: Story(fence=LIMITED).fix("10:00", 0).fix("10:20", 0),
+        "10:10",
+        """
+        * No speeding: of no fix inside a speed is known, as none was sent and none could be derived.
+        """,
+    ),
+    "too fast while the fence is not active": (
+        lambda: (
+            Story(fence={**LIMITED, **OFFICE})
+            .fix("10:00", 200)
+            .fix("10:01", 0, speed_mps=22.0)
+            .fix("10:02", 300)
+            .fix("10:02:30", 300)
+        ),
+        "10:01",
+        """
+        * Not told, as the fence was not active then: entered at 10:00:29, exited at 10:01:20.
+        * No speeding: the fastest fix inside, of 10:01:00, was at 22.0 m/s, above the limit of 13.9 m/s, but the
+          fence was not active then.
+        """,
+    ),
+    "through it, unseen": (
+        lambda: Story(fence=CROSSED).fix("10:00", -500).fix("10:01", 500),
+        "10:01",
+        """
+        * 10:00:23 crossed: the straight way from the fix of 10:00:00 (400 m outside) to that of 10:01:00 (400 m
+          outside) led through the fence until 10:00:36; no fix lay inside.
+        """,
+    ),
+    "over a line": (
+        lambda: Story(fence={**CROSSED, "shape": LINE}).fix("10:00", -500).fix("10:01", 500),
+        "10:01",
+        """
+        * 10:00:23 crossed: the straight way from the fix of 10:00:00 (400 m outside) to that of 10:01:00 (400 m
+          outside) led through the fence until 10:00:36, from the left of its line to the right; no fix lay inside.
+        """,
+    ),
+    "through it, but too long ago": (
+        lambda: Story(fence=CROSSED).fix("10:00", -500).fix("10:11", 500),
+        "10:11",
+        """
+        * The straight way to the fix of 10:11:00 led through the fence, but no fix lay inside, and an entry needs
+          one; it is not told as crossed, as the fix before is over 10 minutes older.
+        """,
+    ),
+    "through it, but from too far": (
+        lambda: Story(fence=CROSSED).fix("10:00", -500).fix("10:09", 24_000),
+        "10:09",
+        """
+        * The straight way to the fix of 10:09:00 led through the fence, but no fix lay inside, and an entry needs
+          one; it is not told as crossed, as the fix before is over 20.0 km away.
+        """,
+    ),
+    "through it while it is not active": (
+        lambda: Story(fence={**CROSSED, **OFFICE}).fix("10:00", -500).fix("10:01", 500),
+        "10:01",
+        """
+        * The straight way to the fix of 10:01:00 led through the fence, but no fix lay inside, and an entry needs
+          one; it is not told as crossed, as the fence was not active then.
+        """,
+    ),
+    "a window that opens": (
+        lambda: Story(fence=OFFICE).fixes_at([200, 20, 20, 20, 20]),
+        "10:03",
+        """
+        * 10:03:00 a time window of the fence opened, and the device counted as inside: the fix of 10:03:00 shows no
+          exit before.
+        * Not told, as the fence was not active then: entered at 10:00:33.
+        """,
+    ),
+    "a window that opens while nothing comes": (
+        lambda: Story(fence=OFFICE).fixes_at([200, 20]).wait("10:05"),
+        "10:03",
+        """
+        * 10:03:00 a time window of the fence opened, and the device counted as inside: it is assumed, as no later
+          fix had come.
+        """,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", VISITS)
+def test_what_people_read_of_visits(case: str) -> None:
+    story, at, expected = VISITS[case]
+    explained = story().explain(at)
+    assert {accord for kind, accord in accords(explained) if not kind.startswith("signal")} <= {Accord.AGREES}
+    said = answer(explained)
+    assert [each for each in said if each in expected_lines(expected)] == expected_lines(expected)
+
+
+def expected_lines(text: str) -> list[str]:
+    return [" ".join(each.split()) for each in text.split(" * ")[1:]]
+
+
+def test_what_is_told_of_a_visit_without_the_fixes_for_it() -> None:
     dwelt = TrackingEvent(event_id="d", observed_at_us=clock("10:05"), confirmed_at_us=clock("10:05"))
     dwelt.geofence_dwelt.entered_at_us = clock("10:01:39")
-    fast = TrackingEvent(event_id="f", observed_at_us=clock("10:03"), confirmed_at_us=clock("10:03"))
+    fast = TrackingEvent(event_id="f", observed_at_us=clock("10:00:50"), confirmed_at_us=clock("10:00:50"))
     fast.geofence_speeding.speed_mps, fast.geofence_speeding.limit_mps = 22.25, 13.9
     said = Story().fixes_at([500, 500]).said("10:05", events=[dwelt, fast])
-    assert "10:05:00 dwelt, being inside since 10:01:39." in said
-    assert "10:03:00 speeding, at 22.2 m/s where 13.9 are allowed." in said
-
-
-def test_why_it_did_not_dwell() -> None:
-    dwells = {"visit": VisitRule(dwell_us=5 * 60 * SECOND)}
-    left = Story(fence=dwells).fixes_at([200, 0, 0, 300, 300])
-    assert [event.WhichOneof("kind") for event in left.events] == ["geofence_entered", "geofence_exited"]
     assert (
-        "No dwell: from 10:00:29 to 10:02:20 it was inside for 110 seconds, and 5 minutes are asked for." in left.said()
+        "10:00:50 speeding, at 22.2 m/s where 13.9 are allowed, as it was told; the stored fixes do not show it."
+        in (said[1])
     )
-    stays = Story(fence=dwells).fixes_at([200, 0, 0, 0])
-    assert "It has not dwelt yet: it will have at 10:05:29, if it does not leave before." in stays.said()
-    longer = stays.fix("10:06", 0)
-    assert [event.WhichOneof("kind") for event in longer.events] == ["geofence_entered", "geofence_dwelt"]
-    assert longer.said()[2] == "10:05:29 dwelt, being inside since 10:00:29."
-    assert not any("dwelt yet" in said for said in longer.said())
-    gone = longer.fix("10:07", 300).fix("10:08", 300)
-    assert not any("No dwell" in said for said in gone.said())
+    assert said[2].startswith("10:05:00 dwelt, being inside since 10:01:39, as it was told; the stored fixes do not")
+
+
+def test_what_was_due_just_now_need_not_be_told_yet() -> None:
+    story = Story(fence=DWELLS).fixes_at([200, 0])
+    story.now_us = clock("10:05:40")
+    assert accords(story.explain()) == [("geofence_entered", Accord.AGREES)]
+    story.now_us = clock("10:07")
+    assert accords(story.explain())[1:] == [("geofence_dwelt", Accord.NOT_TOLD)]
+    assert "10:05:29 dwelt, being inside since 10:00:29 by the stored fixes, but it was not told" in story.said()[2]
+    fast = Story(fence=LIMITED).fix("10:00", 200).fix("10:01", 0, speed_mps=22.0)
+    assert "10:01:00 speeding, at 22.0 m/s where 13.9 are allowed by the stored fixes" in fast.said(events=[])[2]
+
+
+def test_a_visit_that_began_before_goes_on() -> None:
+    """It dwelt, and is too fast, before the fixes that are looked at: neither is told again."""
+    both = {"visit": VisitRule(dwell_us=60 * SECOND, speed_limit_mps=13.9)}
+    story = Story(fence=both).fixes_at([200, 0, 0]).fix("10:03", 0, speed_mps=22.0).fix("10:04", 0, speed_mps=23.0)
+    fixes = sorted(story.fixes)
+    later = {"shown": fixes[4:], "counted_before": fixes[3], "from_us": clock("10:04")}
+    found = story.explain("10:04", **later, events=[], events_before=story.events)
+    assert accords(found) == []
+    assert any("at 23.0 m/s, which was told before, and no fix since was down to the" in said for said in answer(found))
+    # Before it was told, it is told there.
+    found = story.explain("10:04", **later, events=[], events_before=story.events[:1])
+    assert [kind for kind, _ in accords(found)] == ["geofence_dwelt", "geofence_speeding"][1:]
 
 
 def test_why_told_and_found_differ() -> None:
@@ -503,6 +754,7 @@ def test_numbers_are_those_of_the_protos() -> None:
         (Accord, explanation_pb2.Accord, "ACCORD"),
         (StartBasis, explanation_pb2.StartBasis, "START_BASIS"),
         (Reason, explanation_pb2.EvidenceReason, "EVIDENCE_REASON"),
+        (Unseen, explanation_pb2.UnseenReason, "UNSEEN_REASON"),
     ):
         assert {f"{prefix}_{each.name}": each.value for each in ours} == dict(theirs.items())
 
@@ -526,10 +778,9 @@ def test_what_happened_outside_the_windows_of_a_fence() -> None:
     office = ActiveTimes("UTC", (WeeklyWindow((1, 2, 3, 4, 5), 10 * 60 + 3, 10 * 60 + 6),))
     story = Story(fence={"active": office}).fixes_at([500, 200, 50, 20, 20, 20, 20, 300, 400])
     said = story.said("10:03")
-    assert said[1] == "10:03:00 a time window of the fence opened, and the device counted as inside."
     assert "Not told, as the fence was not active then: entered at 10:01:39, exited at 10:06:17." in said
     explained = story.explain()
-    assert [each.accord for each in explained.events] == [Accord.NOT_FOLLOWED]
+    assert [each.accord for each in explained.events] == [Accord.AGREES]
     texts = [fix.text for fix in explanation_wire.to_proto(explained).fixes]
     assert texts[2].endswith("confirms the entry of 10:01:39, which is not told, as the fence was not active then")
     # By other windows it would have been, and the fence says so.
