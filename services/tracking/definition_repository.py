@@ -122,6 +122,22 @@ async def versions_of(connection: ReadConnection, tenant: str, fence_id: str) ->
     ]
 
 
+async def routes_of(connection: ReadConnection, tenant: str, device_id: str) -> builtins.list[tuple[int, Definition]]:
+    """The routes that a device has, each with the time at which its present version was stored."""
+    table = definitions.c
+    query = (
+        select(definitions)
+        .where(
+            table.kind == DefinitionKind.ROUTE.value,
+            table.tenant == tenant,
+            table.device_id == device_id,
+            table.deleted.is_(False),
+        )
+        .order_by(table.id)
+    )
+    return [(row.updated_at_us, _definition_of(row)) for row in await connection.execute(query)]
+
+
 async def _keep_version(connection: WriteConnection, made: Definition, now_us: int) -> None:
     await connection.execute(
         insert(fence_versions).values(

@@ -19,12 +19,12 @@ from geofence.passing import WALK_WORDS
 from geofence.transitions import OUTSIDE, Fix, Presence
 from tracking_core.corrections import tell_news
 from tracking_core.definition_stage import DefinitionStage
-from tracking_core.definitions import DeleteFence, DeviceIdentity, PutFence
+from tracking_core.definitions import DeleteFence, DeviceIdentity, PutFence, PutRoute
 from tracking_core.device_table import NEVER, NOTHING
 from tracking_core.engine_state import EngineState
 from tracking_core.event_building import EventBuilding
 from tracking_core.events import Cause, CoreEvent
-from tracking_core.explaining.steps import FenceEdit, Start, StoredFix
+from tracking_core.explaining.steps import FenceEdit, RouteEdit, Start, StoredFix
 from tracking_core.fixes.motion import derive_motion, motion_rules
 from tracking_core.fixes.quality import MeasuredFix, Neighbour, counted_fix
 from tracking_core.presence_pool import (
@@ -36,6 +36,8 @@ from tracking_core.presence_pool import (
     load_visit,
     reckon_due,
 )
+from tracking_core.routes.arrivals import count_expected, expects, follow_arrivals, reckon_arrivals
+from tracking_core.routes.expectations import ARRIVED
 from tracking_core.routes.following import route_rules
 from tracking_core.settings import EngineSettings
 from tracking_core.telling.event_rows import EventBuffer
@@ -125,6 +127,15 @@ class Machine:
         change = DeleteFence(self._tenant, self._fence_id, edit.version) if edit.fence is None else PutFence(edit.fence)
         return self._definitions.obey(change)
 
+    def expect(self, edit: RouteEdit) -> None:
+        """Waits for the arrivals of a route at the fence, from its newest fix on."""
+        state = self._state
+        self._definitions.obey(PutRoute(dataclasses.replace(edit.route, device=_ROW)))
+        for each in state.expectations.at_fence(self._tenant, self._fence_id):
+            if each.route.route_id == edit.route.route_id and each.stop.stop_id in edit.settled:
+                state.expectations.columns.state[each.node] = ARRIVED
+        reckon_arrivals(_ROW, state.expectations.columns, state.presences.columns, state.devices.columns)
+
     def take(self, fix: StoredFix, before: Fix, *, arrived_late: bool) -> list[CoreEvent]:
         """A fix that counts; `before` is the counted one from which the device came, its time NO_TIME for none."""
         state, devices, fences = self._state, self._state.devices.columns, self.compiled
@@ -151,7 +162,8 @@ class Machine:
         openings = openings_inside(_ROW, last.at_us, at_us, state.presences.columns, devices, fences)
         openings += openings_entered(last.at_us, at_us, holding, held, fences)
         state.presences.make_room(1)
-        state.journal.make_room(2 * MOST_CHANGES + passed + 2 * openings)
+        expected = state.expectations.columns
+        state.journal.make_room(2 * MOST_CHANGES + passed + 2 * openings + count_expected(_ROW, expected))
         self._count(fix)
         if not arrived_late:
             devices.lag_us[_ROW] = fix.received_at_us - at_us
@@ -163,6 +175,8 @@ class Machine:
         if passed > 0 and before.observed_at_us != NO_TIME:
             pass_fences(_ROW, there, before, passing, passed, holding, held, devices, fences, presences, journal)
         cross_fences(_ROW, there, before, last, speed_mps, holding, held, devices, fences, presences, journal)
+        if expects(_ROW, expected):
+            follow_arrivals(_ROW, at_us, last, presences, devices, expected, journal)
         return self._tell(Cause.MOVEMENT)
 
     def wait(self, until_us: int) -> list[CoreEvent]:

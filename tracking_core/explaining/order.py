@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from geofence.definition import FenceDefinition
 from geofence.surroundings import Box, surroundings
@@ -10,23 +11,38 @@ from tracking_core.explaining.steps import FenceEdit, StoredFix
 from tracking_core.verdicts import Verdict
 
 
-def places_of(fixes: Sequence[StoredFix], edits: Sequence[FenceEdit]) -> list[int]:
+class Place(NamedTuple):
+    """Before which fix an edit took effect, and whether the device had come near the fence by then: if so, what was
+    told of it stays told (edits.py).
+    """
+
+    at: int
+    is_near: bool
+
+
+def places_of(fixes: Sequence[StoredFix], edits: Sequence[FenceEdit]) -> list[Place]:
     """Before which fix each edit took effect: behind all that had come, or before one that came later and counts.
 
     That one would be `late` had the edit concerned the device (edits.py): so all that was known from there on was far
     from the fence, as it was and as it is, and says the same of both.
     """
     judged = [(at, fix) for at, fix in enumerate(fixes) if fix.verdict in (Verdict.OK, Verdict.IMPLAUSIBLE_JUMP)]
-    places: list[int] = []
+    places: list[Place] = []
     was: FenceDefinition | None = None
     for edit in edits:
         known = [(at, fix) for at, fix in judged if fix.received_at_us < edit.made_at_us]
-        begin = max(places[-1] if places else 0, _near_until(known, [each for each in (was, edit.fence) if each]))
+        near_until = _near_until(known, [each for each in (was, edit.fence) if each])
+        begin = max(places[-1].at if places else 0, near_until)
         end = max((at + 1 for at, _ in known), default=0)
         later = (at for at, fix in judged if begin <= at < end and fix.received_at_us >= edit.made_at_us)
-        places.append(next(later, max(begin, end)))
+        places.append(Place(next(later, max(begin, end)), near_until > 0))
         was = edit.fence
     return places
+
+
+def place_of_route(fixes: Sequence[StoredFix], made_at_us: int) -> int:
+    """Before which fix a route was put: behind all that had come."""
+    return max((at + 1 for at, fix in enumerate(fixes) if fix.received_at_us < made_at_us), default=0)
 
 
 def _near_until(known: Sequence[tuple[int, StoredFix]], fences: Sequence[FenceDefinition]) -> int:

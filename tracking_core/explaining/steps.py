@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 from geofence.definition import FenceDefinition
 from geofence.transitions import NEVER_SEEN, Presence
+from tracking_core.definitions import Route
 from tracking_core.events import CoreEvent, EventDetails, EventKind, FenceCrossing
 from tracking_core.presence_pool import NO_VISIT, Visit
 from tracking_core.verdicts import Verdict
@@ -24,6 +25,7 @@ FOLLOWED: Final = (
     EventKind.GEOFENCE_DWELT,
     EventKind.GEOFENCE_SPEEDING,
     EventKind.GEOFENCE_CROSSED,
+    EventKind.MISSED_ARRIVAL,
 )
 """Kinds of events that a trace finds."""
 
@@ -83,6 +85,16 @@ class FenceEdit(NamedTuple):
     fence: FenceDefinition | None
 
 
+class RouteEdit(NamedTuple):
+    """A route of the device, and since when it holds, by the clock of the tracking service. The stops of `settled` are
+    known to have been decided before the first fix.
+    """
+
+    made_at_us: int
+    route: Route
+    settled: tuple[str, ...] = ()
+
+
 class TracedEvent(NamedTuple):
     """An event that the fold finds. `leg` has the times of the fixes between which the boundary was passed, or
     the fence passed through, if a way led across it. `assumed`: no fix from then on shows it.
@@ -94,9 +106,12 @@ class TracedEvent(NamedTuple):
     latitude_deg: float
     longitude_deg: float
     version: int
+    """Of the fence; of a missed arrival that of the route."""
     leg: tuple[int, int] | None
     details: EventDetails
     assumed: bool = False
+    subject_id: str = ""
+    """The route of a missed arrival."""
 
     @property
     def is_restated(self) -> bool:
@@ -116,6 +131,7 @@ def traced(event: CoreEvent, leg: tuple[int, int] | None = None) -> TracedEvent:
         leg,
         event.details,
         event.assumed,
+        event.subject_id if event.kind is EventKind.MISSED_ARRIVAL else "",
     )
 
 

@@ -30,7 +30,7 @@ from geofence.transitions import (
 )
 from tracking_core.events import CoreEvent, EventKind, FenceCrossing
 from tracking_core.explaining.machine import Machine, halved
-from tracking_core.explaining.order import arrived_late, places_of
+from tracking_core.explaining.order import Place, arrived_late, place_of_route, places_of
 from tracking_core.explaining.steps import (
     CROSSINGS,
     EXITS,
@@ -38,6 +38,7 @@ from tracking_core.explaining.steps import (
     FenceEdit,
     FixStep,
     Reason,
+    RouteEdit,
     Start,
     Step,
     StoredFix,
@@ -59,24 +60,31 @@ def trace(
     start: Start,
     settings: EngineSettings,
     until_us: int | None = None,
+    routes: Sequence[RouteEdit] = (),
 ) -> list[Step]:
     """The steps of one device at one fence, in the order in which they took effect.
 
     `fixes`: in the order of time, stored ones with a place (no NaN) or with a verdict that does not count. `edits`: by
     version; those made before the first fix was received say only what holds at the start. `until_us`: until when, by
-    the clock of the log, nothing newer than these fixes came; None if that is not known.
+    the clock of the log, nothing newer than these fixes came; None if that is not known. `routes`: those of the
+    device that stop at the fence.
     """
     due = places_of(fixes, edits)
-    begun = [edit for edit, place in zip(edits, due, strict=True) if place == 0]
-    waiting = [(edit, place) for edit, place in zip(edits, due, strict=True) if place > 0]
+    begun = [edit for edit, place in zip(edits, due, strict=True) if place.at == 0]
+    waiting = [(edit, place) for edit, place in zip(edits, due, strict=True) if place.at > 0]
     late = arrived_late(fixes)
     fold = _Fold(edits, begun[-1] if begun else None, start, settings)
+    planned = sorted((place_of_route(fixes, edit.made_at_us), at) for at, edit in enumerate(routes))
     for index, fix in enumerate(fixes):
-        while waiting and waiting[0][1] <= index:
-            fold.obey(waiting.pop(0)[0])
+        while planned and planned[0][0] <= index:
+            fold.expect(routes[planned.pop(0)[1]])
+        while waiting and waiting[0][1].at <= index:
+            fold.obey(*waiting.pop(0))
         fold.take(fix, arrived_late=late[index])
-    for edit, _ in waiting:
-        fold.obey(edit)
+    for edit, place in waiting:
+        fold.obey(edit, place)
+    for _, at in planned:
+        fold.expect(routes[at])
     if until_us is not None:
         fold.wait(until_us)
     return fold.steps
@@ -212,9 +220,14 @@ class _Fold:
             return rule.enter_fixes
         return 0
 
-    def obey(self, edit: FenceEdit) -> None:
-        """One edit: what was due before it stays as it is."""
-        self.wait(edit.made_at_us)
+    def expect(self, edit: RouteEdit) -> None:
+        """A route that was put."""
+        self._machine.expect(edit)
+
+    def obey(self, edit: FenceEdit, place: Place) -> None:
+        """One edit: of a device that had come near, what was due before it stays as it is."""
+        if place.is_near:
+            self.wait(edit.made_at_us)
         old, known, fix = self._version, self._presence, self._counted
         moved = edit.fence is None or old.fence is None or not same_shape(old.fence.shape, edit.fence.shape)
         told = tuple(traced(event) for event in self._machine.obey(edit))

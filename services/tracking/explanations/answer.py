@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from geofence.transitions import IN, OUT, PENDING_IN, PENDING_OUT, SAYS_NOTHING, SPEAKS_IN
+from services.tracking.explanations.arrivals import arrivals_in_time
 from services.tracking.explanations.explanation import Accord, Explanation, is_exit
 from services.tracking.explanations.visits import no_dwell, no_speeding, not_asked, passed_through, stays
 from services.tracking.explanations.wording import NAMED, listed, minutes, place, utc
@@ -38,6 +39,7 @@ def answer(explained: Explanation) -> list[str]:
         *_pending(explained, words),
         *_silence(explained, words, fixes),
         *(words.edit(step) for step in explained.steps if isinstance(step, EditStep) and step.event is None),
+        *arrivals_in_time(explained, words.time),
         *not_asked(explained),
         *_caveats(explained, words),
     ]
@@ -206,6 +208,11 @@ def _caveats(explained: Explanation, words: Words) -> list[str]:
             f"What the fence was before version {oldest.version}, stored {words.time(oldest.made_at_us)}, is no longer "
             f"kept: that version is used for the time before as well."
         )
+    said += [
+        f"Version {each.route.version} of route “{each.route.route_id}” was stored at {words.time(each.made_at_us)}; "
+        "what it was before is not kept: this version is used for the time before as well."
+        for each in explained.routes_stood_in
+    ]
     if explained.cut:
         said.append("There are more fixes in this time: only those nearest to the time asked about are shown.")
     return said

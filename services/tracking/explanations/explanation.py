@@ -15,9 +15,10 @@ from drover.tracking.v1.event_pb2 import Standing, TrackingEvent
 from geofence import wire
 from geofence.definition import VisitRule
 from geofence.transitions import IN, INSIDE, OUTSIDE, Presence
+from services.tracking.explanations.plans import plans
 from services.tracking.explanations.surroundings import Surroundings
 from services.tracking.model import FenceVersion
-from tracking_core.events import EventKind, FenceDwell, FenceSpeeding
+from tracking_core.events import ArrivalMissed, EventKind, FenceDwell, FenceSpeeding
 from tracking_core.explaining.steps import (
     CROSSINGS,
     EXITS,
@@ -26,6 +27,7 @@ from tracking_core.explaining.steps import (
     EditStep,
     FenceEdit,
     FixStep,
+    RouteEdit,
     Start,
     Step,
     StoredFix,
@@ -106,6 +108,16 @@ class ExplainedEvent(NamedTuple):
         return self.found.details.entered_at_us
 
     @property
+    def arrival(self) -> tuple[str, str, int]:
+        """Of a missed arrival, the route, the stop, and when it was planned."""
+        if self.revisions:
+            told = self.revisions[-1].missed_arrival
+            return told.route_id, told.stop_id, told.planned_arrival_us
+        assert self.found is not None
+        assert isinstance(self.found.details, ArrivalMissed)
+        return self.found.subject_id, self.found.details.stop_id, self.found.details.planned_arrival_us
+
+    @property
     def speeds_mps(self) -> tuple[float, float]:
         """Of speeding, the speed and the limit."""
         if self.revisions:
@@ -142,6 +154,10 @@ class Explanation(NamedTuple):
     nearest: FixStep | None
     engine: EngineSettings
     """The present settings."""
+    routes: list[RouteEdit]
+    """Those that stop at the fence, from when on they are followed."""
+    routes_stood_in: list[RouteEdit]
+    """Those of them that were put again in the time shown, as they are stored: what they were before is not kept."""
 
     def visit_rule(self, version: int) -> VisitRule:
         """What a version of the fence that held asks of visits."""
@@ -181,12 +197,14 @@ def explain(
     edits, missing = _edits(looked)
     start, basis = _start(looked, edits[:1] if missing else [], edits, engine)
     fixes = [*looked.lead, *looked.shown, *looked.tail]
-    steps = trace(fixes, edits, start, engine, now_us if looked.ends else None)
+    settled = [chain[-1] for chain in chains(looked.events_before) if not is_withdrawn(chain)]
+    routes = plans(looked, fence_id, settled)
+    steps = trace(fixes, edits, start, engine, now_us if looked.ends else None, routes)
     shown = _between(steps, looked.from_us, looked.until_us)
     after = [step for step in steps if isinstance(step, FixStep) and step.fix.observed_at_us > looked.until_us]
     events = [
         event
-        for event in beside(chains(looked.events), steps)
+        for event in beside(chains(looked.events), steps, routes)
         if (
             looked.from_us <= event.observed_at_us <= looked.until_us
             or looked.from_us <= event.confirmed_at_us <= looked.until_us
@@ -214,6 +232,8 @@ def explain(
         _state_at(steps, at_us, start.presence),
         min(measured, key=lambda step: step.distance_m) if measured else None,
         engine,
+        routes,
+        [edit for edit in looked.routes if edit.route.version > 1 and edit.made_at_us > looked.from_us],
     )
 
 
@@ -327,14 +347,27 @@ def _state_at(steps: Sequence[Step], at_us: int, state: Presence) -> int:
     return presence.state
 
 
-def beside(told: Sequence[list[TrackingEvent]], steps: Sequence[Step]) -> list[ExplainedEvent]:
+def _arrival_of(event: TrackingEvent | TracedEvent) -> tuple[str, str]:
+    """The route and the stop of a missed arrival; nothing of another event."""
+    if isinstance(event, TracedEvent):
+        return event.subject_id, event.details.stop_id if isinstance(event.details, ArrivalMissed) else ""
+    return event.missed_arrival.route_id, event.missed_arrival.stop_id
+
+
+def beside(
+    told: Sequence[list[TrackingEvent]], steps: Sequence[Step], routes: Sequence[RouteEdit] = ()
+) -> list[ExplainedEvent]:
     """Told events and found ones in pairs, in the order of time: the same first, then the nearest of a kind."""
+    waited_for = {("", ""), *((each.route.route_id, stop.stop_id) for each in routes for stop in each.route.stops)}
     found = [(event, step) for step in steps for event in step.events]
     result: list[ExplainedEvent] = []
     standing: list[list[TrackingEvent]] = []
     for chain in told:
         kind = chain[-1].WhichOneof("kind") or ""
-        if is_withdrawn(chain) and kind in FOLLOWED:
+        if _arrival_of(chain[-1]) not in waited_for:
+            # Of a route that is gone, or a stop that it had.
+            result.append(ExplainedEvent(kind, Accord.NOT_FOLLOWED, chain, None, None))
+        elif is_withdrawn(chain) and kind in FOLLOWED:
             result.append(ExplainedEvent(kind, Accord.WITHDRAWN, chain, None, None))
         elif kind in FOLLOWED:
             standing.append(chain)
@@ -347,6 +380,7 @@ def beside(told: Sequence[list[TrackingEvent]], steps: Sequence[Step]) -> list[E
         for right, (event, _) in enumerate(found)
         if chain[-1].WhichOneof("kind") == event.kind.value
         and is_restated(chain[-1]) == event.is_restated
+        and _arrival_of(chain[-1]) == _arrival_of(event)
         and abs(chain[-1].observed_at_us - event.observed_at_us) <= PAIRED_WITHIN_US
     )  # fmt: skip
     done_told: set[int] = set()

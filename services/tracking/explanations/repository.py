@@ -10,11 +10,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from drover.tracking.v1.event_pb2 import TrackingEvent
 from runtime.database import ReadConnection, read
-from services.tracking.definition_repository import versions_of
+from services.tracking.change import change_of, core_definition
+from services.tracking.definition_repository import routes_of, versions_of
 from services.tracking.explanations.surroundings import NOT_OF_FENCES, OF_THE_SIGNAL, Surroundings
 from services.tracking.model import Device
 from services.tracking.tables import events, positions
-from tracking_core.explaining.steps import CROSSINGS, FOLLOWED, StoredFix
+from tracking_core.definitions import PutRoute
+from tracking_core.events import EventKind
+from tracking_core.explaining.steps import CROSSINGS, FOLLOWED, RouteEdit, StoredFix
 from tracking_core.settings import HOUR_US
 from tracking_core.verdicts import Verdict
 
@@ -24,7 +27,7 @@ LEAD: Final = 64
 """Fixes before those, through which the state settles."""
 TAIL: Final = 16
 """Fixes behind those, which may confirm what they began."""
-_OF_VISITS: Final = tuple(kind for kind in FOLLOWED if kind not in CROSSINGS)
+_OF_VISITS: Final = tuple(kind for kind in FOLLOWED if kind not in (*CROSSINGS, EventKind.MISSED_ARRIVAL))
 _EVENT_ROWS: Final = 500
 _ROWS_BEFORE: Final = 50
 _LONGEST_PENDING_US: Final = 24 * HOUR_US
@@ -66,6 +69,7 @@ class ExplanationRepository:
             happened = events.c
             at_the_fence = happened.subject_id == fence_id
             of_its_signal = and_(happened.subject_id == "", happened.kind.in_(OF_THE_SIGNAL))
+            of_an_arrival = happened.kind == EventKind.MISSED_ARRIVAL.value
             told = _events_of(device)
             return Surroundings(
                 await versions_of(connection, device.tenant, fence_id),
@@ -78,26 +82,52 @@ class ExplanationRepository:
                 shown,
                 tail,
                 len(tail) < TAIL,
-                await _whole_events(
-                    connection,
-                    told.where(
-                        or_(and_(at_the_fence, happened.kind.not_in(NOT_OF_FENCES)), of_its_signal),
-                        happened.observed_at_us <= end_us,
-                        happened.observed_at_us >= begin_us - _LONGEST_PENDING_US,
-                        happened.confirmed_at_us >= begin_us,
-                    ).limit(_EVENT_ROWS),
+                _there(
+                    await _whole_events(
+                        connection,
+                        told.where(
+                            or_(and_(at_the_fence, happened.kind.not_in(NOT_OF_FENCES)), of_its_signal, of_an_arrival),
+                            happened.observed_at_us <= end_us,
+                            happened.observed_at_us >= begin_us - _LONGEST_PENDING_US,
+                            happened.confirmed_at_us >= begin_us,
+                        ).limit(_EVENT_ROWS),
+                    ),
+                    fence_id,
                 ),
                 [
                     event
-                    for kinds in (CROSSINGS, _OF_VISITS)
-                    for event in await _whole_events(
-                        connection,
-                        told.where(at_the_fence, happened.observed_at_us < begin_us, happened.kind.in_(kinds)).limit(
-                            _ROWS_BEFORE
+                    for kinds in (
+                        and_(at_the_fence, happened.kind.in_(CROSSINGS)),
+                        and_(at_the_fence, happened.kind.in_(_OF_VISITS)),
+                        of_an_arrival,
+                    )
+                    for event in _there(
+                        await _whole_events(
+                            connection, told.where(kinds, happened.observed_at_us < begin_us).limit(_ROWS_BEFORE)
                         ),
+                        fence_id,
                     )
                 ],
+                await _routes(connection, device, fence_id),
             )
+
+
+def _there(events: list[TrackingEvent], fence_id: str) -> list[TrackingEvent]:
+    """Without arrivals that were missed elsewhere: they are events of a route, which may have any id."""
+    return [
+        event
+        for event in events
+        if event.WhichOneof("kind") != EventKind.MISSED_ARRIVAL.value or event.missed_arrival.fence_id == fence_id
+    ]
+
+
+async def _routes(connection: ReadConnection, device: Device, fence_id: str) -> list[RouteEdit]:
+    found = []
+    for made_at_us, stored in await routes_of(connection, device.tenant, device.device_id):
+        change = core_definition(change_of(stored))
+        if isinstance(change, PutRoute) and any(stop.fence_id == fence_id for stop in change.route.stops):
+            found.append(RouteEdit(made_at_us, change.route))
+    return found
 
 
 def _earliest(device_number: int) -> Select[Any]:

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from drover.tracking.v1.event_pb2 import TrackingEvent
 from services.tracking.model import FenceVersion
 from tracking_core.events import EventKind
-from tracking_core.explaining.steps import StoredFix
+from tracking_core.explaining.steps import RouteEdit, StoredFix
 
 OF_THE_SIGNAL: Final = (EventKind.SIGNAL_LOST.value, EventKind.SIGNAL_RESTORED.value)
 """Kinds that say whether anything is heard of a device."""
@@ -43,4 +43,6 @@ class Surroundings(NamedTuple):
     events: list[TrackingEvent]
     """Of the fence, observed or confirmed in the time of these fixes."""
     events_before: list[TrackingEvent]
-    """The last before it: entries and exits, and what was told of visits."""
+    """The last before it: entries and exits, and what was told of visits and of arrivals there."""
+    routes: list[RouteEdit]
+    """Those of the device that stop there, in their present versions."""

@@ -7,6 +7,7 @@ from typing import Final
 
 from drover.tracking.v1.event_pb2 import Cause, Standing, TrackingEvent
 from geofence.transitions import IN, OUT, PENDING_IN, PENDING_OUT
+from services.tracking.explanations.arrivals import whereabouts
 from services.tracking.explanations.explanation import (
     Accord,
     ExplainedEvent,
@@ -15,7 +16,7 @@ from services.tracking.explanations.explanation import (
     is_exit,
 )
 from services.tracking.explanations.visit_words import how
-from services.tracking.explanations.wording import listed, metres, ordinal, place, utc
+from services.tracking.explanations.wording import listed, metres, minutes, ordinal, place, utc
 from tracking_core.events import EventKind
 from tracking_core.explaining.steps import EditStep, FixStep, Reason, TracedEvent
 from tracking_core.settings import MINUTE_US, SECOND_US
@@ -147,6 +148,8 @@ class Words:
             case _:
                 withdrawn = each.revisions[-1].standing == Standing.STANDING_WITHDRAWN
                 said = f"{when} {way}{', told and withdrawn' if withdrawn else ''}."
+                if each.kind == EventKind.MISSED_ARRIVAL:
+                    said += " The version of the route that asked for it is no longer kept: this is as it was told."
         return said + self._history(each)
 
     def _way(self, each: ExplainedEvent) -> str:
@@ -167,6 +170,12 @@ class Words:
             case EventKind.GEOFENCE_SPEEDING:
                 speed_mps, limit_mps = each.speeds_mps
                 return f"speeding, at {speed_mps:.1f} m/s where {limit_mps:.1f} are allowed"
+            case EventKind.MISSED_ARRIVAL:
+                route_id, stop_id, planned_us = each.arrival
+                grace_us = each.observed_at_us - planned_us
+                grace = f", with {minutes(grace_us)} of grace" if grace_us else ""
+                planned = f"planned for {self.time(planned_us)}{grace}"
+                return f"missed its arrival at stop “{stop_id}” of route “{route_id}”, {planned}"
             case EventKind.SIGNAL_LOST:
                 heard_us = each.revisions[-1].signal_lost.last_fix_at_us
                 return f"signal lost, the last fix that counts being of {self.time(heard_us)}"
@@ -175,6 +184,8 @@ class Words:
     def _how(self, each: ExplainedEvent) -> str:
         event, step = each.found, each.step
         assert event is not None
+        if each.kind == EventKind.MISSED_ARRIVAL:
+            return f"{whereabouts(each, self._explained, self.time)}."
         if (why := how(each, self._explained, self.time, self._fix_at)) is not None:
             return f"{why}."
         if isinstance(step, EditStep):

@@ -31,9 +31,9 @@ from services.tracking.explanations.explanation import Accord, Explanation, Star
 from services.tracking.explanations.surroundings import Surroundings
 from services.tracking.model import FenceVersion
 from tests.services.tracking.build import SECOND, positions, readings
-from tracking_core.definitions import DeleteFence, DeviceIdentity, PutFence
+from tracking_core.definitions import DeleteFence, DeviceIdentity, PutFence, PutRoute, Route, RouteStop
 from tracking_core.engine import Engine
-from tracking_core.explaining.steps import FixStep, Reason, StoredFix, Unseen
+from tracking_core.explaining.steps import FixStep, Reason, RouteEdit, StoredFix, Unseen
 from tracking_core.settings import EngineSettings
 from tracking_core.verdicts import Verdict
 
@@ -60,6 +60,7 @@ class Story:
     fixes: list[StoredFix] = dataclasses.field(default_factory=list)
     versions: list[FenceVersion] = dataclasses.field(default_factory=list)
     events: list[TrackingEvent] = dataclasses.field(default_factory=list)
+    routes: list[RouteEdit] = dataclasses.field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.now_us = clock("09:00")
@@ -79,6 +80,14 @@ class Story:
             change, body = PutFence(fence), wire.to_proto(fence).SerializeToString()
         self.versions.append(FenceVersion(version, clock(at), radius_m is None, body))
         self.events += map(to_proto, self.engine.define(change, clock(at)).events)
+        return self
+
+    def plan(self, at: str, planned: str, version: int = 1, fence_id: str = "port") -> Story:
+        """A route with one stop, a quarter of an hour of grace."""
+        route = Route("acme", "tour", 0, (RouteStop("dock", 11.0, 48.0, clock(planned), 0, fence_id),), version=version)
+        self.now_us = max(self.now_us, clock(at))
+        self.events += map(to_proto, self.engine.define(PutRoute(route), self.now_us).events)
+        self.routes = [RouteEdit(clock(at), route)]
         return self
 
     def fix(
@@ -138,7 +147,7 @@ class Story:
         counted = [fix for fix in fixes if fix.verdict == Verdict.OK]
         return Surroundings(
             self.versions, clock("09:30"), clock("10:30"), False, None, counted[0] if counted else None, [], fixes, [],
-            True, self.events, [],
+            True, self.events, [], self.routes,
         )._replace(**changes)  # fmt: skip
 
     def explain(self, at: str = "10:00", **changes: Any) -> Explanation:
@@ -573,6 +582,49 @@ VISITS: dict[str, tuple[Callable[[], Story], str, str]] = {
           one; it is not told as crossed, as the fence was not active then.
         """,
     ),
+    "an arrival that was missed": (
+        lambda: Story().plan("09:50", "10:00").fix("10:00", 500).fix("10:10", 400).fix("10:20", 0),
+        "10:15",
+        """
+        * 10:15:00 missed its arrival at stop “dock” of route “tour”, planned for 10:00:00, with 15 minutes of grace:
+          it had not been inside by then; the last fix before, of 10:10:00, was 300 m outside; it came at 10:17:29, 2
+          minutes after that.
+        """,
+    ),
+    "an arrival that is assumed to be missed": (
+        lambda: Story().plan("09:50", "10:00").fix("10:00", 500).fix("10:10", 400).wait("10:19"),
+        "10:15",
+        """
+        * 10:15:00 missed its arrival at stop “dock” of route “tour”, planned for 10:00:00, with 15 minutes of grace:
+          it had not been inside by then; the last fix before, of 10:10:00, was 300 m outside, and no later fix had
+          come.
+        """,
+    ),
+    "an arrival in time": (
+        lambda: Story().plan("09:50", "10:10").fix("10:00", 500).fix("10:10", 0).fix("10:12", 300).fix("10:13", 300),
+        "10:10",
+        """
+        * No arrival missed at stop “dock” of route “tour”, planned for 10:10:00 and due by 10:25:00: it was inside by
+          10:07:59.
+        """,
+    ),
+    "an arrival that is waited for": (
+        lambda: Story().plan("09:50", "10:10").fix("10:00", 500),
+        "10:00",
+        """
+        * It is waited for at stop “dock” of route “tour”, planned for 10:10:00 and due by 10:25:00.
+        """,
+    ),
+    "a route that was put again": (
+        lambda: Story().plan("09:50", "10:00").fix("10:00", 500).plan("10:01", "10:00", 2).fix("10:20", 400),
+        "10:10",
+        """
+        * 10:15:00 missed its arrival at stop “dock” of route “tour”, planned for 10:00:00, with 15 minutes of grace:
+          it had not been inside by then; the last fix before, of 10:00:00, was 400 m outside.
+        * Version 2 of route “tour” was stored at 10:01:00; what it was before is not kept: this version is used for the
+          time before as well.
+        """,
+    ),
     "a window that opens": (
         lambda: Story(fence=OFFICE).fixes_at([200, 20, 20, 20, 20]),
         "10:03",
@@ -604,6 +656,32 @@ def test_what_people_read_of_visits(case: str) -> None:
 
 def expected_lines(text: str) -> list[str]:
     return [" ".join(each.split()) for each in text.split(" * ")[1:]]
+
+
+def test_an_arrival_of_a_route_that_is_gone_is_shown_as_it_was_told() -> None:
+    story = Story().plan("09:50", "10:00").fix("10:00", 500).fix("10:20", 400)
+    assert ("missed_arrival", Accord.AGREES) in accords(story.explain("10:15"))
+    story.routes = []
+    assert ("missed_arrival", Accord.NOT_FOLLOWED) in accords(story.explain("10:15"))
+    assert any("The version of the route that asked for it is no longer kept" in said for said in story.said("10:15"))
+    elsewhere = Story().plan("09:50", "10:00", fence_id="yard").fix("10:00", 500).fix("10:20", 400)
+    elsewhere.routes = []
+    assert not any("arrival" in said for said in elsewhere.said("10:15"))
+
+
+def test_an_arrival_before_the_fixes_that_are_looked_at() -> None:
+    """It came, and left again, or was late; neither is told again."""
+    story = Story().plan("09:50", "10:00").fixes_at([500, 0, 300, 300]).fix("10:20", 500).fix("10:21", 500)
+    fixes = sorted(story.fixes)
+    later = {"shown": fixes[4:], "counted_before": fixes[3], "from_us": clock("10:14"), "events": []}
+    assert accords(story.explain("10:20", **later, events_before=story.events)) == []
+    assert any("it had come before" in said for said in story.said("10:20", **later, events_before=story.events))
+    found = story.explain("10:20", **later)
+    assert accords(found) == [("missed_arrival", Accord.NOT_TOLD)]
+    missed = Story().plan("09:50", "10:00").fix("10:00", 500).fix("10:20", 500).fix("10:21", 500)
+    fixes = sorted(missed.fixes)
+    later = {"shown": fixes[2:], "counted_before": fixes[0], "from_us": clock("10:14"), "events": []}
+    assert accords(missed.explain("10:20", **later, events_before=missed.events)) == []
 
 
 def test_what_is_told_of_a_visit_without_the_fixes_for_it() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from drover.tracking.v1.definition_pb2 import Route, RouteStop
 from drover.tracking.v1.event_pb2 import Standing, TrackingEvent
 from runtime.partitioned_log import START
 from services.tracking import definition_repository
@@ -122,7 +123,11 @@ async def test_the_newest_versions_of_a_fence_are_kept(engine: AsyncEngine, monk
         return [tuple(each) for each in (await ExplanationRepository(engine).look(TRUCK, "port", T0, 1)).versions]
 
     await edit(FENCE, T0, body=b"one")
-    await edit(DefinitionKind.ROUTE, T0, body=b"route", device_id="truck-1")
+    route = Route(route_id="port", tenant="acme", device_id="truck-1", stops=[RouteStop(stop_id="a", fence_id="port")])
+    await edit(DefinitionKind.ROUTE, T0, body=route.SerializeToString(), device_id="truck-1")
+    (found,) = (await ExplanationRepository(engine).look(TRUCK, "port", T0, 1)).routes
+    assert (found.made_at_us, found.route.route_id, found.route.stops[0].fence_id) == (T0, "port", "port")
+    assert not (await ExplanationRepository(engine).look(TRUCK, "yard", T0, 1)).routes
     await repository.edit(FENCE, "acme", "port", lambda _: None, T0 + 1)
     await repository.edit(
         FENCE,
