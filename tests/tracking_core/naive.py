@@ -921,11 +921,11 @@ class NaiveEngine:
         return kept.verdict, events
 
     def _repeats(self, device: NaiveDevice, later: NaiveKept) -> bool:
-        """Whether any earlier fix said the same under the same number; 255 farther is the same."""
+        """Whether any earlier fix said the same under the same number; 16,381 farther is the same."""
         return later.fix.sequence != NO_SEQUENCE and any(
             earlier.content == later.content
             and earlier.fix.sequence != NO_SEQUENCE
-            and (later.fix.sequence - earlier.fix.sequence) % 255 == 0
+            and (later.fix.sequence - earlier.fix.sequence) % 16_381 == 0
             and 0 < later.at_us - earlier.at_us <= self.settings.repeated_within_us
             and earlier.verdict != Verdict.LATE
             for earlier in device.kept

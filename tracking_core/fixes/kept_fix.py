@@ -10,7 +10,7 @@ import numpy as np
 from geofence.kernel import inlined_kernel, scalar_kernel
 from tracking_core.columns import PositionColumns
 from tracking_core.fixes.quality import MeasuredFix
-from tracking_core.fixes.timeline import HEADING, SPEED, Timeline
+from tracking_core.fixes.timeline import HEADING, MARK_BITS, SPEED, Timeline
 from tracking_core.verdicts import Verdict
 
 _OK = int(Verdict.OK)
@@ -68,9 +68,16 @@ def keep_fix(timeline: Timeline, place: int, fixes: PositionColumns, i: int, ver
     measured = 0 if math.isnan(fixes.speed_mps[i]) else SPEED
     if not math.isnan(fixes.heading_deg[i]):
         measured |= HEADING
-    kept["measured"] = measured
-    kept["sequence"] = mark
+    kept["measured"] = measured | mark >> 8 << MARK_BITS
+    kept["sequence"] = mark & 0xFF
     kept["verdict"] = verdict
+
+
+@inlined_kernel
+def kept_mark(timeline: Timeline, place: int) -> int:
+    """The mark of the sequence of the fix at a place of the timeline."""
+    kept = timeline.kept[place]
+    return int(kept["sequence"]) | int(kept["measured"]) >> MARK_BITS << 8
 
 
 @inlined_kernel

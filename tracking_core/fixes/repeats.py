@@ -10,11 +10,12 @@ All is decided when a fix comes: it repeats an older one, or newer ones repeat i
 these, and not it, have been found already.
 
 The bound keeps a number apart from the same one after a restart or a turn of the counter, on a device that stands still
-and so says the same all day. A kept fix has room for a byte of its number, so numbers count as equal that differ by a
-multiple of 255. Of one that can be no repetition none is kept.
+and so says the same all day. A kept fix has room for 14 bits of its number, so numbers count as equal that differ by a
+multiple of a prime below 2**14: a device comes there by equal steps only after as many fixes as that is. Of a fix that
+can be no repetition none is kept.
 
 To look at an older fix is to wait for memory, a dozen times for a device that reports every ten seconds. But most
-devices count: behind numbers that went up by small steps, fewer than 255 in all, the next one is new.
+devices count: behind numbers that went up by small steps, less than that prime in all, the next one is new.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from typing import Final
 from geofence.kernel import inlined_kernel, scalar_kernel
 from tracking_core.device_table import NOTHING, DeviceColumns
 from tracking_core.fixes.folded import VerdictChanges, note_verdict
-from tracking_core.fixes.kept_fix import keep_derived
+from tracking_core.fixes.kept_fix import keep_derived, kept_mark
 from tracking_core.fixes.timeline import Timeline, base_us, place_of
 from tracking_core.journey_records import JourneyColumns
 from tracking_core.journeys.folding import keep_journey
@@ -38,15 +39,15 @@ _HISTORICAL = int(Verdict.HISTORICAL)
 _REPEATED = int(Verdict.REPEATED)
 
 NO_MARK: Final = 0
-_MARKS: Final = 255
-_SMALL_STEP: Final = 3
-_MOST_STEPS: Final = _MARKS // _SMALL_STEP - 2
-"""With one more they still come to less than the number of marks."""
+_MARKS: Final = 16_381
+_MOST_STEPS: Final = 250
+_SMALL_STEP: Final = 64
+"""As many as that and one more still come to less than the number of marks."""
 
 
 @inlined_kernel
 def sequence_mark(sequence: int) -> int:
-    """What is kept of a running number, in a byte: NO_MARK is like no other."""
+    """What is kept of a running number: NO_MARK is like no other."""
     return int(1 + sequence % _MARKS)
 
 
@@ -59,7 +60,7 @@ def known_unlike(timeline: Timeline, row: int, age: int, mark: int, devices: Dev
     devices.counting[row] = 0
     if age == 0 or age + 1 < timeline.ring.length[row]:
         return 0
-    before = int(timeline.kept[place_of(timeline.ring, row, timeline.places, age - 1)]["sequence"])
+    before = kept_mark(timeline, place_of(timeline.ring, row, timeline.places, age - 1))
     if before == NO_MARK or not 0 < (mark - before) % _MARKS <= _SMALL_STEP:
         return 0
     devices.counting[row] = min(steps + 1, _MOST_STEPS)
@@ -76,7 +77,7 @@ def repeats_earlier(timeline: Timeline, row: int, age: int, mark: int, within_us
         earlier = place_of(ring, row, places, older)
         if ring.times_us[earlier] < at_us - within_us:
             break
-        if ring.contents[earlier] == content and timeline.kept[earlier]["sequence"] == mark:
+        if ring.contents[earlier] == content and kept_mark(timeline, earlier) == mark:
             return True
     return False
 
@@ -106,11 +107,7 @@ def mark_repetitions(
         later = place_of(ring, row, places, newer)
         if ring.times_us[later] > at_us + within_us:
             break
-        if (
-            ring.contents[later] != content
-            or timeline.kept[later]["sequence"] != mark
-            or ring.times_us[later] <= after_us
-        ):
+        if ring.contents[later] != content or kept_mark(timeline, later) != mark or ring.times_us[later] <= after_us:
             continue
         verdict = int(timeline.kept[later]["verdict"])
         if verdict not in (_OK, _IMPLAUSIBLE_JUMP, _CONFLICTING, _HISTORICAL):

@@ -42,10 +42,11 @@ KEPT_FIX: Final = np.dtype(
     ]
 )
 """A fix beside its time: as measured, and its present verdict. Speed and heading are those measured (bits SPEED and
-HEADING of `measured`), or else what was derived if it counts, or NaN. `sequence` is the mark of its
-running number (repeats.py)."""
+HEADING of `measured`), or else what was derived if it counts, or NaN. `sequence` is the
+low byte of the mark of its running number (repeats.py); the other bits stand in `measured`, from MARK_BITS on."""
 SPEED: Final = 1
 HEADING: Final = 2
+MARK_BITS: Final = 2
 
 PLACE: Final = np.dtype([("at_us", "i8"), ("content", "u8"), ("kept", KEPT_FIX), ("journey", JOURNEY)])
 """A place of a ring: 128 bytes, two lines of memory. One record, because a fold touches all of it: columns would be a
