@@ -30,7 +30,7 @@ from tracking_core.definitions import (
     SensorLimit,
 )
 from tracking_core.engine import Engine
-from tracking_core.explaining.steps import NOTHING_BEFORE, FenceEdit, StoredFix
+from tracking_core.explaining.steps import NOTHING_BEFORE, FenceEdit, RouteEdit, StoredFix
 from tracking_core.explaining.trace import trace
 from tracking_core.pairs.companions import COUNTS, CompanionFix, companion_columns
 from tracking_core.settings import SECOND_US, EngineSettings
@@ -85,15 +85,21 @@ def _meet() -> None:
 
 
 def _explain() -> None:
-    """Out, in, and a jump between."""
+    """Out, in, and a jump between; and through it, unseen for too long."""
     fixes = [
         StoredFix(_NOW_US + at * SECOND_US, _NOW_US + at * SECOND_US, 0.02 * (at % 2), 0.005, 10.0, verdict)
         for at, verdict in enumerate((Verdict.OK, Verdict.OK, Verdict.IMPLAUSIBLE_JUMP, Verdict.OK, Verdict.OK))
     ]
+    fixes += [
+        StoredFix(_at_us(minute), _at_us(minute), latitude_deg, 0.005, 10.0, Verdict.OK)
+        for minute, latitude_deg in ((30, -0.02), (31, -0.02), (50, 0.03))
+    ]
+    stop = RouteStop("warm", 0.0, 0.0, _at_us(40), 0, "circle")
+    routes = [RouteEdit(_NOW_US, Route("warm", "route", 0, (stop,)))]
     for name, shape in _SHAPES.items():
         visit = VisitRule(60 * SECOND_US, 5.0, watched=name == "corridor", cross=True)
         fence = FenceDefinition("warm", name, name, shape, visit=visit)
-        trace(fixes, [FenceEdit(_NOW_US, 1, fence)], NOTHING_BEFORE, EngineSettings(), _at_us(60))
+        trace(fixes, [FenceEdit(_NOW_US, 1, fence)], NOTHING_BEFORE, EngineSettings(), _at_us(60), routes)
 
 
 def _check_samples_and_read_tags() -> None:

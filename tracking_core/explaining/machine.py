@@ -44,7 +44,7 @@ from tracking_core.telling.event_rows import EventBuffer
 from tracking_core.telling.journal import count_events, forget_changes
 from tracking_core.timers import TimerRules, assume, most_timers
 from tracking_core.visits.geofencing import MOST_CHANGES, cross_fences
-from tracking_core.visits.passages import find_passages, pass_fences, passage_rules
+from tracking_core.visits.passages import find_passages, leg_gap, pass_fences, passage_rules
 from tracking_core.visits.visits import openings_entered, openings_inside
 
 _ROW: Final = 0
@@ -139,17 +139,7 @@ class Machine:
     def take(self, fix: StoredFix, before: Fix, *, arrived_late: bool) -> list[CoreEvent]:
         """A fix that counts; `before` is the counted one from which the device came, its time NO_TIME for none."""
         state, devices, fences = self._state, self._state.devices.columns, self.compiled
-        nothing = halved(math.nan)
-        measured = MeasuredFix(
-            fix.observed_at_us,
-            fix.received_at_us,
-            fix.latitude_deg,
-            fix.longitude_deg,
-            nothing,
-            halved(fix.accuracy_m),
-            halved(fix.speed_mps),
-            nothing,
-        )
+        measured = _measured(fix)
         holding, passing = np.full(1, -1, np.int32), np.full(1, -1, np.int32)
         slot, held = self.slot, 0
         if slot is not None and contains_one(fences, slot, fix.longitude_deg, fix.latitude_deg):
@@ -168,7 +158,7 @@ class Machine:
         if not arrived_late:
             devices.lag_us[_ROW] = fix.received_at_us - at_us
         came = Neighbour(before.observed_at_us, before.latitude_deg, before.longitude_deg)
-        speed_mps, _ = derive_motion(measured, came, nothing, self._motion)
+        speed_mps, _ = derive_motion(measured, came, halved(math.nan), self._motion)
         devices.speed_mps[_ROW] = speed_mps
         there = Fix(at_us, fix.latitude_deg, fix.longitude_deg, halved(fix.accuracy_m))
         presences, journal = state.presences.columns, state.journal.columns
@@ -178,6 +168,11 @@ class Machine:
         if expects(_ROW, expected):
             follow_arrivals(_ROW, at_us, last, presences, devices, expected, journal)
         return self._tell(Cause.MOVEMENT)
+
+    def gap(self, before: Fix, fix: StoredFix) -> int:
+        """Whether two fixes are too far apart to tell what lies between them (visits/passages.py)."""
+        came = Neighbour(before.observed_at_us, before.latitude_deg, before.longitude_deg)
+        return leg_gap(came, _measured(fix), self._passages)
 
     def wait(self, until_us: int) -> list[CoreEvent]:
         """What nothing but time brings about, by the log's clock."""
@@ -210,3 +205,17 @@ class Machine:
         tell_news(journal, _ROW, 0, NO_TIME, False, devices, self._events.rows)
         forget_changes(journal, _ROW, NEVER, devices)
         return self._building.build(self._events.rows, cause)
+
+
+def _measured(fix: StoredFix) -> MeasuredFix:
+    nothing = halved(math.nan)
+    return MeasuredFix(
+        fix.observed_at_us,
+        fix.received_at_us,
+        fix.latitude_deg,
+        fix.longitude_deg,
+        nothing,
+        halved(fix.accuracy_m),
+        halved(fix.speed_mps),
+        nothing,
+    )

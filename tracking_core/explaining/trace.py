@@ -13,7 +13,6 @@ from collections.abc import Sequence
 
 from geofence.compiled import NO_TIME
 from geofence.definition import same_shape
-from geofence.geodesy import distance_m
 from geofence.transitions import (
     ENTERED,
     EXITED,
@@ -52,6 +51,7 @@ from tracking_core.explaining.version import Version
 from tracking_core.fixes.quality import is_reachable, quality_rules
 from tracking_core.settings import EngineSettings
 from tracking_core.verdicts import Verdict
+from tracking_core.visits.passages import NO_GAP, TOO_LONG
 
 
 def trace(
@@ -104,7 +104,6 @@ class _Fold:
         machine.begin(start)
         self._version = Version(begun, machine)
         self._counted = start.counted
-        self._settings = settings
         self._quality = quality_rules(settings)
         self._jumped = False
         self._leg: tuple[int, int] | None = None
@@ -180,15 +179,13 @@ class _Fold:
 
     def _unseen(self, fix: StoredFix, came: Fix, through_us: int) -> Unseen:
         """Why nothing is told of a way that led through."""
-        fence, settings = self._version.fence, self._settings
+        fence = self._version.fence
         assert fence is not None
         if not fence.visit.cross:
             return Unseen.NOT_ASKED
-        if fix.observed_at_us - came.observed_at_us > settings.cross_within_us:
-            return Unseen.TOO_LONG_AGO
-        way_m = distance_m(came.latitude_deg, came.longitude_deg, fix.latitude_deg, fix.longitude_deg)
-        if way_m > settings.cross_within_m:
-            return Unseen.TOO_FAR
+        gap = self._machine.gap(came, fix)
+        if gap != NO_GAP:
+            return Unseen.TOO_LONG_AGO if gap == TOO_LONG else Unseen.TOO_FAR
         return Unseen.UNSPECIFIED if self._version.is_active(through_us) else Unseen.NOT_ACTIVE
 
     def _came_from(self, fix: StoredFix) -> Fix:

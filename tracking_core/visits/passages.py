@@ -5,7 +5,7 @@ Only what a tenant watches for costs anything: the fold asks once a fix whether 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from geofence.compiled import CROSS, CompiledFences
 from geofence.geodesy import distance_m
@@ -22,6 +22,10 @@ from tracking_core.telling.event_rows import CROSSED
 from tracking_core.telling.journal import JournalColumns, note_change, note_event
 from tracking_core.visits.geofencing import is_among
 
+NO_GAP: Final = 0
+TOO_LONG: Final = 1
+TOO_FAR: Final = 2
+
 
 class PassageRules(NamedTuple):
     """The settings of this stage, as numbers for the kernel."""
@@ -33,6 +37,15 @@ class PassageRules(NamedTuple):
 def passage_rules(settings: EngineSettings) -> PassageRules:
     """The rules of an engine."""
     return PassageRules(settings.cross_within_us, float(settings.cross_within_m))
+
+
+@inlined_kernel
+def leg_gap(last: Neighbour, fix: MeasuredFix, rules: PassageRules) -> int:
+    """Whether two fixes are near enough to say what lies between them: NO_GAP, TOO_LONG or TOO_FAR."""
+    if fix.observed_at_us - last.at_us > rules.within_us:
+        return TOO_LONG
+    length_m = distance_m(last.latitude_deg, last.longitude_deg, fix.latitude_deg, fix.longitude_deg)
+    return TOO_FAR if length_m > rules.within_m else NO_GAP
 
 
 @inlined_kernel
@@ -50,10 +63,7 @@ def find_passages(
     """
     if tenant < 0 or tenant >= len(fences.tenant_crosses) or fences.tenant_crosses[tenant] == 0:
         return 0
-    if last.at_us == NO_TIME or fix.observed_at_us - last.at_us > rules.within_us:
-        return 0
-    length_m = distance_m(last.latitude_deg, last.longitude_deg, fix.latitude_deg, fix.longitude_deg)
-    if length_m > rules.within_m:
+    if last.at_us == NO_TIME or leg_gap(last, fix, rules) != NO_GAP:
         return 0
     return find_on_leg(
         fences, tenant, CROSS, last.longitude_deg, last.latitude_deg, fix.longitude_deg, fix.latitude_deg, walk, passing
