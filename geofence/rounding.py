@@ -14,6 +14,9 @@ from geofence.kernel import scalar_kernel
 PLACE_PARTS: Final = 1e9
 """Of a degree: a tenth of a millimetre, a thousand times what interpolation is off by."""
 
+SPEED_PARTS: Final = 1e3
+"""Of a metre a second."""
+
 
 @scalar_kernel
 def rounded(value: float, parts: float) -> float:

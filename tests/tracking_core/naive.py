@@ -870,12 +870,8 @@ class NaiveEngine:
 
     def _fix(self, fix: Position) -> tuple[Verdict, list[CoreEvent]]:
         device, settings = self.devices[fix.device], self.settings
-        content = (
-            fix.latitude_deg,
-            fix.longitude_deg,
-            *map(_same, (fix.altitude_m, fix.speed_mps, fix.heading_deg, fix.accuracy_m)),
-            fix.satellites,
-        )
+        measured = (fix.altitude_m, fix.speed_mps, fix.heading_deg, fix.accuracy_m)
+        content = (*map(_same, (fix.latitude_deg, fix.longitude_deg, *measured)), fix.satellites)
         at_us = fix.observed_at_us
         future = at_us > self.now_us + settings.future_tolerance_us
         stale = (
@@ -1206,7 +1202,7 @@ class NaiveEngine:
         if was or not presence.speeding:
             return []
         event = self._crossed(EventKind.GEOFENCE_SPEEDING, fix.device, fence, fix, None, Cause.MOVEMENT)
-        return [event._replace(details=FenceSpeeding(fence.definition.name, speed_mps, limit_mps))]
+        return [event._replace(details=FenceSpeeding(fence.definition.name, round(speed_mps, 3), limit_mps))]
 
     def _observe(self, state: NaiveState, fence: NaiveFence, before: Position | None, fix: Position) -> list[CoreEvent]:
         rule = fence.definition.crossing

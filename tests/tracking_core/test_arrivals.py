@@ -139,6 +139,14 @@ def test_late_data_takes_an_arrival_back_and_gives_it_again() -> None:
     assert told[1].amends_event_id == told[0].event_id
 
 
+def test_what_was_missed_stays_so_when_the_fence_is_deleted() -> None:
+    log = Log(stop(10))
+    log.drive((0, 0.9), (5, 0.9))
+    assert log.tick(12) == [("missed_arrival", 10.0)]
+    log.define(DeleteFence("acme", "yard", 2), 12)
+    assert [event for event in log.drive((13, 0.9), (4, 0.9), now=13) if event[0] == "missed_arrival"] == []
+
+
 def test_an_entry_that_is_pending_holds_it() -> None:
     log = Log(stop(30), enter_fixes=2)
     log.drive((0, OUT), (20, IN))

@@ -86,6 +86,14 @@ def test_from_one_bound_to_the_other_on_one_sample() -> None:
     assert events[3].details.worst_value == 0.5
 
 
+def test_what_a_sample_closes_and_what_an_edit_does_then_have_different_names() -> None:
+    engine = fresh()
+    engine.define(cold(), 0)
+    events = samples(engine, 1, 9) + list(engine.define(DeleteLimit("t", "cold", 2), NOW_US).events)
+    assert [(event.kind, minute(event)) for event in events] == [(OPENED, 0), (CLOSED, 1), (OPENED, 1), (CLOSED, 1)]
+    assert len({event.event_id for event in events}) == 4
+
+
 def test_probes_and_quantities_are_apart() -> None:
     engine = fresh()
     engine.define(cold(), 0)

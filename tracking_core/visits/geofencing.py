@@ -11,6 +11,7 @@ from geofence.containment import contains_one, find_around
 from geofence.distance import signed_distance_m
 from geofence.grid import finest_column, finest_row
 from geofence.kernel import inlined_kernel, scalar_kernel
+from geofence.rounding import SPEED_PARTS, rounded
 from geofence.transitions import ENTERED as BECAME_IN
 from geofence.transitions import EXITED as BECAME_OUT
 from geofence.transitions import (
@@ -196,7 +197,7 @@ def conclude_visit(
         change = note_change(journal, row, at_us, fence, version, known, known_visit, devices)
         here = Crossing(at_us, fix.latitude_deg, fix.longitude_deg)
         note_event(journal, change, SPEEDING, here)
-        journal.value[change] = speed_mps
+        journal.value[change] = rounded(speed_mps, SPEED_PARTS)
     if happened != NO_EVENT or not (was_due or speeds):
         change = note_change(journal, row, at_us, fence, version, known, known_visit, devices)
         if happened != NO_EVENT and is_active(fences, fence, crossing.at_us):
