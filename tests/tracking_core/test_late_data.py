@@ -195,6 +195,17 @@ def test_a_trip_that_began_elsewhere_after_all_is_amended_where_it_ended_too() -
     assert_alike(shuffled.take(fixes[:1]), Told(WIDE).take(fixes))
 
 
+def test_a_silence_that_turns_out_to_be_a_stop_is_amended() -> None:
+    """At the same place and moment: only why the trip ended is another reason."""
+    way = [(0, 0.0), (10, 0.01), (20, 0.02), (22, 0.1), (24, 0.1)]
+    fixes = [Position(0, START_US + at * SECOND_US, 0.001, x) for at, x in (*way, (38, 0.1), (52, 0.1))]
+    told = Told(WIDE).take([*fixes[:-2], fixes[-1]])
+    assert [event.details.by_silence for event in told.standing if event.kind == EventKind.TRIP_ENDED] == [True]
+    told.take(fixes[-2:-1])
+    assert [event.details.by_silence for event in told.standing if event.kind == EventKind.TRIP_ENDED] == [False]
+    assert_alike(told, Told(WIDE).take(fixes))
+
+
 def test_a_late_fix_on_the_straight_way_amends_nothing() -> None:
     """The same crossing, reckoned from another fix: the digits in which it differs are nobody's."""
     fence = FenceDefinition("west", "yard", "Yard", CircleShape(0.05, 0.02, 1000.0))
