@@ -154,7 +154,8 @@ class Fleet:
             positions.heading_deg[:] = np.nan
             positions.accuracy_m[:] = 5.0
             positions.satellites[:] = NO_SATELLITES
-            positions.sequence[:] = NO_SEQUENCE
+            # A number for each report, whichever kind it is of.
+            positions.sequence[:] = self._seconds // 10
             positions.sent_at_us[:] = NO_TIME
             positions.is_historical[:] = 0
             sensors = empty_sensors(len(sample))

@@ -13,7 +13,7 @@ import numpy as np
 
 from geofence.kernel import scalar_kernel
 from tracking_core.aligned_records import RecordColumns, empty_records, more_records
-from tracking_core.columns import F32, F64, I8, I32, I64, NO_TIME, U8, U32
+from tracking_core.columns import F32, F64, I8, I32, I64, NO_TIME, U8, U16, U32
 from tracking_core.definitions import DeviceIdentity
 from tracking_core.fixes.timeline import MARK, PLACE, SUSPECT, Timeline
 from tracking_core.growth import next_size
@@ -73,6 +73,8 @@ class DeviceColumns(RecordColumns):
     """
     counting: U8
     """By how many small steps the sequences of its last fixes count up (fixes/repeats.py); not part of the state."""
+    mark: U16
+    """The mark of the sequence of the newest fix in the timeline; not part of the state: 0 is that of none."""
     live_step: U32
     """In which step the device was last put into the live columns; not part of the state."""
 
@@ -105,6 +107,8 @@ DEVICE: Final = np.dtype(
         ("live_step", "u4"),
         # the trip's state in this one,
         ("trip", TRIP),
+        ("unused", "u1"),
+        ("mark", "u2"),
         ("first_route", "i4"),
         ("suspect_latitude_deg", "f8"),
         ("suspect_longitude_deg", "f8"),
@@ -121,7 +125,7 @@ DEVICE: Final = np.dtype(
         ("first_tag", "i4"),
         ("reader_at_us", "i8"),
         ("tags_due_us", "i8"),
-        ("unused", "u1", 24),
+        ("unused_too", "u1", 24),
     ]
 )
 """A device: 320 bytes."""

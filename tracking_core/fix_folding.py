@@ -199,6 +199,8 @@ def fold_fixes(
                 if repairs:
                     place = place_of(timeline.ring, row, timeline.places, age)
                     keep_fix(timeline, place, fixes, i, verdict, mark)
+                    if age + 1 == timeline.ring.length[row]:
+                        devices.mark[row] = mark
                     if verdict != _OK:
                         keep_journey(timeline, place, row, False, journeys)
                 repeated = NOTHING

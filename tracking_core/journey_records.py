@@ -42,7 +42,7 @@ TRIP: Final = np.dtype(
         ("latitude_deg", "f8"),
         ("longitude_deg", "f8"),
         ("odometer_m", "f8"),
-        ("state", "i4"),
+        ("state", "u1"),
     ]
 )
 

@@ -7,7 +7,7 @@ from typing import Final
 from geofence.compiled import CompiledFences
 from geofence.containment import touch_cells
 from geofence.kernel import scalar_kernel
-from tracking_core.columns import I64, NO_SEQUENCE, PositionColumns
+from tracking_core.columns import I64, PositionColumns
 from tracking_core.device_table import DeviceColumns
 from tracking_core.fixes.timeline import Timeline, place_of
 from tracking_core.journey_records import JourneyColumns
@@ -52,11 +52,4 @@ def touch(
         on_globe = abs(longitude_deg) <= 180.0 and abs(latitude_deg) <= 90.0
         if on_globe and not is_in_clear_cell(row, longitude_deg, latitude_deg, devices):
             nothing += float(touch_cells(fences, devices.tenant[row], longitude_deg, latitude_deg))
-    if timeline.repairs:
-        # A loop of its own: in the one above it would keep the others waiting, also where no fix has a sequence.
-        for i in range(start, end):
-            if fixes.sequence[i] != NO_SEQUENCE:
-                row = rows[i]
-                before = place_of(timeline.ring, row, timeline.places, timeline.ring.length[row] - 1)
-                nothing += float(timeline.kept[before]["sequence"])
     return nothing

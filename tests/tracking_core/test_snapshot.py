@@ -81,8 +81,8 @@ def test_an_empty_engine_comes_back() -> None:
     [
         (lambda s: s[:10], "at least"),
         (lambda s: b"NOPE" + s[4:], "begins with"),
-        (lambda s: s[:4] + struct.pack("<I", 99) + s[8:], "version 99, this engine reads version 9"),
-        (lambda s: s[:4] + struct.pack("<I", 2) + s[8:], "version 2, this engine reads version 9"),
+        (lambda s: s[:4] + struct.pack("<I", 99) + s[8:], "version 99, this engine reads version 10"),
+        (lambda s: s[:4] + struct.pack("<I", 2) + s[8:], "version 2, this engine reads version 10"),
         (lambda s: s[:-1], "torn"),
         (lambda s: s[:-1] + bytes([s[-1] ^ 1]), "torn"),
         (lambda s: s + b"\0", "torn"),

@@ -15,7 +15,8 @@ multiple of a prime below 2**14: a device comes there by equal steps only after 
 can be no repetition none is kept.
 
 To look at an older fix is to wait for memory, a dozen times for a device that reports every ten seconds. But most
-devices count: behind numbers that went up by small steps, less than that prime in all, the next one is new.
+devices count: behind numbers that went up by small steps, less than that prime in all, the next one is new. So the
+newest mark and how many steps there were are kept with the device.
 """
 
 from __future__ import annotations
@@ -54,13 +55,13 @@ def sequence_mark(sequence: int) -> int:
 @scalar_kernel
 def known_unlike(timeline: Timeline, row: int, age: int, mark: int, devices: DeviceColumns) -> int:
     """How many of the fixes before the one of this age, newest first, have other marks, as far as that is known without
-    looking at them. To be asked once of each, before it is kept: the device counts on.
+    looking at them. To be asked once of each, before its own mark is the newest: the device counts on.
     """
     steps = int(devices.counting[row])
     devices.counting[row] = 0
-    if age == 0 or age + 1 < timeline.ring.length[row]:
+    if age + 1 < timeline.ring.length[row]:
         return 0
-    before = kept_mark(timeline, place_of(timeline.ring, row, timeline.places, age - 1))
+    before = int(devices.mark[row])
     if before == NO_MARK or not 0 < (mark - before) % _MARKS <= _SMALL_STEP:
         return 0
     devices.counting[row] = min(steps + 1, _MOST_STEPS)

@@ -20,7 +20,7 @@ from tracking_core.snapshots.packing import packed_state
 from tracking_core.snapshots.unpacking import unpacked_state
 
 _MAGIC: Final = b"DRSN"
-_VERSION: Final = 9
+_VERSION: Final = 10
 _HEADER: Final = struct.Struct("<4sIQI4x")
 
 
