@@ -9,7 +9,8 @@ from typing import Final
 
 from geofence.transitions import IN, OUT, PENDING_IN, PENDING_OUT, SAYS_NOTHING, SPEAKS_IN
 from services.tracking.explanations.arrivals import arrivals_in_time
-from services.tracking.explanations.explanation import Accord, Explanation, is_exit
+from services.tracking.explanations.explanation import Explanation
+from services.tracking.explanations.told_events import Accord, is_exit
 from services.tracking.explanations.visits import no_dwell, no_speeding, not_asked, passed_through, stays
 from services.tracking.explanations.wording import NAMED, listed, minutes, place, utc
 from services.tracking.explanations.words import SIDES, Words

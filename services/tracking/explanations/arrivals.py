@@ -7,7 +7,8 @@ from typing import Final
 
 from drover.tracking.v1.event_pb2 import TrackingEvent
 from geofence.transitions import IN, PENDING_OUT
-from services.tracking.explanations.explanation import ExplainedEvent, Explanation, is_exit
+from services.tracking.explanations.explanation import Explanation
+from services.tracking.explanations.told_events import ExplainedEvent, is_exit
 from services.tracking.explanations.wording import metres, minutes
 from tracking_core.definitions import RouteStop
 from tracking_core.events import EventKind

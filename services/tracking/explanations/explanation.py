@@ -5,127 +5,33 @@ Nothing here does I/O. `answer.py` puts it into words.
 
 from __future__ import annotations
 
-import enum
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from drover.geofence.v1.fence_pb2 import Fence
-from drover.tracking.v1.event_pb2 import Standing, TrackingEvent
 from geofence import wire
 from geofence.definition import VisitRule
-from geofence.transitions import IN, INSIDE, OUTSIDE, Presence
+from geofence.transitions import Presence
 from services.tracking.explanations.plans import plans
+from services.tracking.explanations.start import StartBasis, start_of
 from services.tracking.explanations.surroundings import Surroundings
+from services.tracking.explanations.told_events import Accord, ExplainedEvent, beside, chains, is_withdrawn
 from services.tracking.model import FenceVersion
-from tracking_core.events import ArrivalMissed, EventKind, FenceDwell, FenceSpeeding
 from tracking_core.explaining.steps import (
-    CROSSINGS,
-    EXITS,
-    FOLLOWED,
-    NOTHING_BEFORE,
     EditStep,
     FenceEdit,
     FixStep,
     RouteEdit,
-    Start,
     Step,
     StoredFix,
-    TracedEvent,
 )
 from tracking_core.explaining.trace import trace
-from tracking_core.explaining.version import visit_since
-from tracking_core.presence_pool import NO_VISIT, Visit
 from tracking_core.settings import MINUTE_US, EngineSettings
 from tracking_core.verdicts import Verdict
 
-PAIRED_WITHIN_US: Final = 60 * MINUTE_US
-"""A told event and one of the fixes, of one kind, are taken for the same if they are not farther apart."""
 TOLD_WITHIN_US: Final = MINUTE_US
 """What time alone brings about is told and stored so soon after it was due."""
-
-
-class Accord(enum.IntEnum):
-    """How told and found go together, with the numbers of `drover.tracking.v1.Accord`."""
-
-    UNSPECIFIED = 0
-    AGREES = 1
-    DIFFERS = 2
-    NOT_TOLD = 3
-    NOT_FOUND = 4
-    WITHDRAWN = 5
-    NOT_FOLLOWED = 6
-
-
-class StartBasis(enum.IntEnum):
-    """How the first state was found, with the numbers of `drover.tracking.v1.StartBasis`."""
-
-    UNSPECIFIED = 0
-    FIRST_FIX = 1
-    EVENT = 2
-    FIRST_STORED_FIX = 3
-
-
-class ExplainedEvent(NamedTuple):
-    """`revisions`: what was told, oldest first; `found`: what the fixes say, and the step that brought it."""
-
-    kind: str
-    accord: Accord
-    revisions: list[TrackingEvent]
-    found: TracedEvent | None
-    step: Step | None
-
-    @property
-    def observed_at_us(self) -> int:
-        """As told last, else as found."""
-        if self.revisions:
-            return self.revisions[-1].observed_at_us
-        assert self.found is not None
-        return self.found.observed_at_us
-
-    @property
-    def confirmed_at_us(self) -> int:
-        """As told last, else as found."""
-        if self.revisions:
-            return self.revisions[-1].confirmed_at_us
-        assert self.found is not None
-        return self.found.confirmed_at_us
-
-    @property
-    def is_restated(self) -> bool:
-        """Whether it is an entry that an opening time window restates."""
-        if self.revisions:
-            return is_restated(self.revisions[-1])
-        return self.found is not None and self.found.is_restated
-
-    @property
-    def entered_at_us(self) -> int:
-        """Of a dwell, since when."""
-        if self.revisions:
-            return self.revisions[-1].geofence_dwelt.entered_at_us
-        assert self.found is not None
-        assert isinstance(self.found.details, FenceDwell)
-        return self.found.details.entered_at_us
-
-    @property
-    def arrival(self) -> tuple[str, str, int]:
-        """Of a missed arrival, the route, the stop, and when it was planned."""
-        if self.revisions:
-            told = self.revisions[-1].missed_arrival
-            return told.route_id, told.stop_id, told.planned_arrival_us
-        assert self.found is not None
-        assert isinstance(self.found.details, ArrivalMissed)
-        return self.found.subject_id, self.found.details.stop_id, self.found.details.planned_arrival_us
-
-    @property
-    def speeds_mps(self) -> tuple[float, float]:
-        """Of speeding, the speed and the limit."""
-        if self.revisions:
-            told = self.revisions[-1].geofence_speeding
-            return told.speed_mps, told.limit_mps
-        assert self.found is not None
-        assert isinstance(self.found.details, FenceSpeeding)
-        return self.found.details.speed_mps, self.found.details.limit_mps
 
 
 class Explanation(NamedTuple):
@@ -167,35 +73,12 @@ class Explanation(NamedTuple):
         return VisitRule()
 
 
-def chains(revisions: Iterable[TrackingEvent]) -> list[list[TrackingEvent]]:
-    """Events with all their revisions, oldest first."""
-    found: dict[str, list[TrackingEvent]] = {}
-    for event in revisions:
-        found.setdefault(event.amends_event_id or event.event_id, []).append(event)
-    return [sorted(chain, key=lambda event: event.revision) for chain in found.values()]
-
-
-def is_withdrawn(chain: Sequence[TrackingEvent]) -> bool:
-    """Whether it did not happen after all."""
-    return chain[-1].standing == Standing.STANDING_WITHDRAWN
-
-
-def is_restated(event: TrackingEvent) -> bool:
-    """Whether an opening time window brought it about, rather than a crossing."""
-    return event.geofence_entered.restated or event.corridor_returned.restated
-
-
-def _version_of(event: TrackingEvent) -> int:
-    details = getattr(event, event.WhichOneof("kind") or "", None)
-    return int(getattr(details, "fence_version", 0))
-
-
 def explain(
     device_id: str, fence_id: str, at_us: int, looked: Surroundings, engine: EngineSettings, now_us: int
 ) -> Explanation:
     """Folds the stored fixes again, and puts the told events beside the result."""
     edits, missing = _edits(looked)
-    start, basis = _start(looked, edits[:1] if missing else [], edits, engine)
+    start, basis = start_of(looked, edits[:1] if missing else [], edits, engine)
     fixes = [*looked.lead, *looked.shown, *looked.tail]
     settled = [chain[-1] for chain in chains(looked.events_before) if not is_withdrawn(chain)]
     routes = plans(looked, fence_id, settled)
@@ -259,55 +142,6 @@ def _edits(looked: Surroundings) -> tuple[list[FenceEdit], bool]:
     return [edits[0]._replace(made_at_us=heard_us), *edits[1:]], True
 
 
-def _start(
-    looked: Surroundings, stand_in: list[FenceEdit], edits: Sequence[FenceEdit], engine: EngineSettings
-) -> tuple[Start, StartBasis]:
-    counted = looked.counted_before
-    if counted is None:
-        return NOTHING_BEFORE, StartBasis.FIRST_FIX
-    begin_us = min((fix.observed_at_us for fix in (*looked.lead, *looked.shown)), default=looked.from_us)
-    told = [
-        chain[-1]
-        for chain in chains(looked.events_before)
-        if not is_withdrawn(chain) and chain[-1].confirmed_at_us < begin_us
-    ]
-    crossings = [event for event in told if event.WhichOneof("kind") in CROSSINGS]
-    if crossings:
-        # Of one moment: of the older version first, and an entry before the exit that an end of the fence brings.
-        last = max(
-            crossings, key=lambda each: (each.confirmed_at_us, _version_of(each), is_exit(each.WhichOneof("kind")))
-        )
-        if is_exit(last.WhichOneof("kind")):
-            return Start(OUTSIDE, counted), StartBasis.EVENT
-        return Start(INSIDE, counted, _visit(last.observed_at_us, told, counted, edits)), StartBasis.EVENT
-    first = looked.first_counted
-    assert first is not None
-    then = [edit for edit in edits if edit.made_at_us <= first.received_at_us][-1:] or [
-        edit._replace(made_at_us=first.received_at_us) for edit in stand_in
-    ]
-    presence = trace([first], then, NOTHING_BEFORE, engine)[-1].after
-    visit = NO_VISIT if presence.state != IN else _visit(first.observed_at_us, told, counted, edits)
-    return Start(presence, counted, visit), StartBasis.FIRST_STORED_FIX
-
-
-def _visit(entered_at_us: int, told: Sequence[TrackingEvent], counted: StoredFix, edits: Sequence[FenceEdit]) -> Visit:
-    """The visit that goes on with the fix before those that are looked at, by what was told of it."""
-    made = [edit.fence for edit in edits if edit.fence and edit.made_at_us <= counted.received_at_us]
-    fence = made[-1] if made else next((edit.fence for edit in edits if edit.fence), None)
-    if fence is None:
-        return NO_VISIT
-    since = [event.WhichOneof("kind") for event in told if event.observed_at_us >= entered_at_us]
-    limit_mps = fence.visit.speed_limit_mps
-    # It is too fast until a fix is down to the limit.
-    is_speeding = EventKind.GEOFENCE_SPEEDING in since and limit_mps is not None and not counted.speed_mps <= limit_mps
-    return visit_since(fence, entered_at_us, has_dwelt=EventKind.GEOFENCE_DWELT in since, is_speeding=is_speeding)
-
-
-def is_exit(kind: str | None) -> bool:
-    """Whether an event of this kind leaves a device outside."""
-    return kind in EXITS
-
-
 def _between(steps: Sequence[Step], from_us: int, until_us: int) -> list[Step]:
     """The steps of the fixes of a time, with the edits among them and beside them."""
     inside = [
@@ -345,58 +179,3 @@ def _state_at(steps: Sequence[Step], at_us: int, state: Presence) -> int:
             break
         presence = step.after
     return presence.state
-
-
-def _arrival_of(event: TrackingEvent | TracedEvent) -> tuple[str, str]:
-    """The route and the stop of a missed arrival; nothing of another event."""
-    if isinstance(event, TracedEvent):
-        return event.subject_id, event.details.stop_id if isinstance(event.details, ArrivalMissed) else ""
-    return event.missed_arrival.route_id, event.missed_arrival.stop_id
-
-
-def beside(
-    told: Sequence[list[TrackingEvent]], steps: Sequence[Step], routes: Sequence[RouteEdit] = ()
-) -> list[ExplainedEvent]:
-    """Told events and found ones in pairs, in the order of time: the same first, then the nearest of a kind."""
-    waited_for = {("", ""), *((each.route.route_id, stop.stop_id) for each in routes for stop in each.route.stops)}
-    found = [(event, step) for step in steps for event in step.events]
-    result: list[ExplainedEvent] = []
-    standing: list[list[TrackingEvent]] = []
-    for chain in told:
-        kind = chain[-1].WhichOneof("kind") or ""
-        if _arrival_of(chain[-1]) not in waited_for:
-            # Of a route that is gone, or a stop that it had.
-            result.append(ExplainedEvent(kind, Accord.NOT_FOLLOWED, chain, None, None))
-        elif is_withdrawn(chain) and kind in FOLLOWED:
-            result.append(ExplainedEvent(kind, Accord.WITHDRAWN, chain, None, None))
-        elif kind in FOLLOWED:
-            standing.append(chain)
-        else:
-            result.append(ExplainedEvent(kind, Accord.NOT_FOLLOWED, chain, None, None))
-    pairs = sorted(
-        (abs(chain[-1].observed_at_us - event.observed_at_us) + abs(chain[-1].confirmed_at_us - event.confirmed_at_us),
-         left, right)
-        for left, chain in enumerate(standing)
-        for right, (event, _) in enumerate(found)
-        if chain[-1].WhichOneof("kind") == event.kind.value
-        and is_restated(chain[-1]) == event.is_restated
-        and _arrival_of(chain[-1]) == _arrival_of(event)
-        and abs(chain[-1].observed_at_us - event.observed_at_us) <= PAIRED_WITHIN_US
-    )  # fmt: skip
-    done_told: set[int] = set()
-    done_found: set[int] = set()
-    for apart_us, left, right in pairs:
-        if left in done_told or right in done_found:
-            continue
-        done_told.add(left)
-        done_found.add(right)
-        event, step = found[right]
-        accord = Accord.AGREES if apart_us == 0 else Accord.DIFFERS
-        result.append(ExplainedEvent(event.kind.value, accord, standing[left], event, step))
-    for left, chain in enumerate(standing):
-        if left not in done_told:
-            result.append(ExplainedEvent(chain[-1].WhichOneof("kind") or "", Accord.NOT_FOUND, chain, None, None))
-    for right, (event, step) in enumerate(found):
-        if right not in done_found:
-            result.append(ExplainedEvent(event.kind.value, Accord.NOT_TOLD, [], event, step))
-    return sorted(result, key=lambda each: (each.observed_at_us, each.confirmed_at_us, not is_exit(each.kind)))

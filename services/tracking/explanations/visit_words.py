@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from services.tracking.explanations.explanation import ExplainedEvent, Explanation
+from services.tracking.explanations.explanation import Explanation
+from services.tracking.explanations.told_events import ExplainedEvent
 from services.tracking.explanations.wording import minutes, place, speed
 from tracking_core.events import Direction, FenceDwell, FencePassage, FenceSpeeding
 from tracking_core.explaining.steps import FixStep, TracedEvent

@@ -11,7 +11,8 @@ from geofence import wire
 from geofence.compiled import NO_TIME
 from geofence.transitions import IN, OUT, PENDING_IN, PENDING_OUT, SAYS_NOTHING, SPEAKS_IN, SPEAKS_OUT, UNKNOWN
 from services.tracking.explanations.answer import answer
-from services.tracking.explanations.explanation import ExplainedEvent, Explanation
+from services.tracking.explanations.explanation import Explanation
+from services.tracking.explanations.told_events import ExplainedEvent
 from services.tracking.explanations.words import Words
 from services.tracking.model import FenceVersion
 from tracking_core.explaining.steps import EditStep, FixStep

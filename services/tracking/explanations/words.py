@@ -8,13 +8,9 @@ from typing import Final
 from drover.tracking.v1.event_pb2 import Cause, Standing, TrackingEvent
 from geofence.transitions import IN, OUT, PENDING_IN, PENDING_OUT
 from services.tracking.explanations.arrivals import whereabouts
-from services.tracking.explanations.explanation import (
-    Accord,
-    ExplainedEvent,
-    Explanation,
-    StartBasis,
-    is_exit,
-)
+from services.tracking.explanations.explanation import Explanation
+from services.tracking.explanations.start import StartBasis
+from services.tracking.explanations.told_events import Accord, ExplainedEvent, is_exit
 from services.tracking.explanations.visit_words import how
 from services.tracking.explanations.wording import listed, metres, minutes, ordinal, place, utc
 from tracking_core.events import EventKind

@@ -27,8 +27,10 @@ from services.tracking.events import to_proto
 from services.tracking.explanations import explanation, wording
 from services.tracking.explanations import wire as explanation_wire
 from services.tracking.explanations.answer import answer
-from services.tracking.explanations.explanation import Accord, Explanation, StartBasis
+from services.tracking.explanations.explanation import Explanation
+from services.tracking.explanations.start import StartBasis
 from services.tracking.explanations.surroundings import Surroundings
+from services.tracking.explanations.told_events import Accord
 from services.tracking.model import FenceVersion
 from tests.services.tracking.build import SECOND, positions, readings
 from tracking_core.definitions import DeleteFence, DeviceIdentity, PutFence, PutRoute, Route, RouteStop
