@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from typing import Final
+from typing import Any, Final
 
-from alembic import command
+from alembic import command, op
 from alembic.config import Config
 from alembic.util.exc import CommandError
-from sqlalchemy import Connection, text
+from sqlalchemy import Column, Connection, inspect, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -32,7 +32,8 @@ async def migrate(url: str, package: str) -> None:
     """Runs the scripts of `<package>/migrations/versions` that the database has not seen, up to the newest.
 
     On SQLite all of them are one transaction. MariaDB commits after each statement that changes the schema, so scripts
-    say `if_not_exists=True`, and a run cut short is repeated. Raises DatabaseUnusableError; a failing script is a bug.
+    say `if_not_exists=True`, of indexes by themselves, and a run cut short is repeated. Raises DatabaseUnusableError; a
+    failing script is a bug.
     """
     engine = create_engine(url)
     try:
@@ -43,6 +44,16 @@ async def migrate(url: str, package: str) -> None:
         raise DatabaseUnusableError(f"database of {package}: {error}; is it from a newer version of Drover?") from error
     finally:
         await engine.dispose()
+
+
+def add_missing_columns(table: str, *columns: Column[Any]) -> None:
+    """For scripts: adds to a table those of the columns that it does not have. A run that was cut short between two
+    goes on from there; SQLite knows no `if_not_exists` of a column.
+    """
+    known = {column["name"] for column in inspect(op.get_bind()).get_columns(table)}
+    for column in columns:
+        if column.name not in known:
+            op.add_column(table, column)
 
 
 async def _reach(engine: AsyncEngine) -> None:

@@ -344,3 +344,18 @@ async def test_a_newer_database_is_one_clear_line(database_url: str, package: st
 async def test_a_folder_that_is_not_there_is_one_clear_line(tmp_path: pathlib.Path) -> None:
     with pytest.raises(DatabaseUnusableError, match="unable to open database file"):
         await migrate(f"sqlite+aiosqlite:///{tmp_path}/nowhere/x.db", "services.shipment")
+
+
+@pytest.mark.parametrize("package", ["ingest", "services.shipment", "services.tracking"])
+async def test_scripts_that_were_cut_short_before_they_were_noted_run_again(database_url: str, package: str) -> None:
+    await migrate(database_url, package)
+    engine = create_engine(database_url)
+    try:
+        async with write(engine) as connection:
+            newest = (await connection.execute(sa.text("SELECT version_num FROM alembic_version"))).scalar_one()
+            await connection.execute(sa.text("DELETE FROM alembic_version"))
+        await migrate(database_url, package)
+        async with read(engine) as connection:
+            assert (await connection.execute(sa.text("SELECT version_num FROM alembic_version"))).scalar_one() == newest
+    finally:
+        await engine.dispose()

@@ -53,11 +53,11 @@ def upgrade() -> None:
         sa.Column("payload_bytes", sa.BigInteger, nullable=False),
         sa.Column("received_at_us", sa.BigInteger, nullable=False),
         sa.Column("replayed_at_us", sa.BigInteger),
-        sa.Index("dead_letters_of_tenant", "tenant", "dead_letter_id"),
-        sa.Index("dead_letters_by_time", "received_at_us"),
         if_not_exists=True,
         **TABLE_OPTIONS,
     )
+    op.create_index("dead_letters_of_tenant", "dead_letters", ["tenant", "dead_letter_id"], if_not_exists=True)
+    op.create_index("dead_letters_by_time", "dead_letters", ["received_at_us"], if_not_exists=True)
 
 
 def downgrade() -> None:

@@ -25,10 +25,10 @@ def upgrade() -> None:
         sa.Column("secret_hash", sa.String(200)),
         sa.Column("changed_at_us", sa.BigInteger, nullable=False),
         sa.Column("change_number", sa.BigInteger, nullable=False),
-        sa.Index("device_credentials_changed", "change_number"),
         if_not_exists=True,
         **TABLE_OPTIONS,
     )
+    op.create_index("device_credentials_changed", "device_credentials", ["change_number"], if_not_exists=True)
     op.create_table(
         "credential_changes",
         sa.Column("credential_changes_id", sa.BigInteger, primary_key=True, autoincrement=False),

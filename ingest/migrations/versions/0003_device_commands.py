@@ -35,12 +35,12 @@ def upgrade() -> None:
         sa.Column("sent_at_us", sa.BigInteger),
         sa.Column("answered_at_us", sa.BigInteger),
         sa.UniqueConstraint("device_number", "idempotency_key", name="device_commands_key"),
-        sa.Index("device_commands_of_device", "device_number", "command_id"),
-        sa.Index("device_commands_to_try", "state", "try_at_us"),
-        sa.Index("device_commands_to_expire", "state", "expires_at_us"),
         if_not_exists=True,
         **TABLE_OPTIONS,
     )
+    op.create_index("device_commands_of_device", "device_commands", ["device_number", "command_id"], if_not_exists=True)
+    op.create_index("device_commands_to_try", "device_commands", ["state", "try_at_us"], if_not_exists=True)
+    op.create_index("device_commands_to_expire", "device_commands", ["state", "expires_at_us"], if_not_exists=True)
 
 
 def downgrade() -> None:

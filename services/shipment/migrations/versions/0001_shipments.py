@@ -44,11 +44,11 @@ def upgrade() -> None:
         sa.Column("created_at_us", sa.BigInteger, nullable=False),
         sa.Column("updated_at_us", sa.BigInteger, nullable=False),
         sa.Column("version", sa.BigInteger, nullable=False),
-        sa.Index("shipments_newest", "tenant", "created_at_us", "shipment_id"),
-        sa.Index("shipments_of_device", "tenant", "device_id", "ended_at_us"),
         if_not_exists=True,
         **TABLE_OPTIONS,
     )
+    op.create_index("shipments_newest", "shipments", ["tenant", "created_at_us", "shipment_id"], if_not_exists=True)
+    op.create_index("shipments_of_device", "shipments", ["tenant", "device_id", "ended_at_us"], if_not_exists=True)
     op.create_table(
         "shipment_stops",
         *_key(),
@@ -88,11 +88,11 @@ def upgrade() -> None:
         sa.Column("position", sa.Integer, primary_key=True, autoincrement=False),
         sa.Column("epc_hex", sa.String(32), nullable=False),
         sa.Column("name", sa.String(256), nullable=False),
-        sa.Index("handling_units_epc", "tenant", "epc_hex"),
         _of_shipment("handling_units_shipment"),
         if_not_exists=True,
         **TABLE_OPTIONS,
     )
+    op.create_index("handling_units_epc", "handling_units", ["tenant", "epc_hex"], if_not_exists=True)
     op.create_table(
         "unit_sightings",
         *_key(),
@@ -136,10 +136,10 @@ def upgrade() -> None:
         "inbox",
         sa.Column("event_id", sa.String(64), primary_key=True),
         sa.Column("handled_at_us", sa.BigInteger, nullable=False),
-        sa.Index("inbox_by_time", "handled_at_us"),
         if_not_exists=True,
         **TABLE_OPTIONS,
     )
+    op.create_index("inbox_by_time", "inbox", ["handled_at_us"], if_not_exists=True)
     op.create_table(
         "definition_outbox",
         *_key(),
@@ -147,7 +147,7 @@ def upgrade() -> None:
         sa.Column("due_at_us", sa.BigInteger, nullable=False),
         sa.Column("attempts", sa.Integer, nullable=False),
         sa.Column("problem", sa.String(256), nullable=False),
-        sa.Index("definition_outbox_due", "due_at_us"),
         if_not_exists=True,
         **TABLE_OPTIONS,
     )
+    op.create_index("definition_outbox_due", "definition_outbox", ["due_at_us"], if_not_exists=True)

@@ -7,7 +7,8 @@ Revises: 0002
 from __future__ import annotations
 
 import sqlalchemy as sa
-from alembic import op
+
+from runtime.migrations import add_missing_columns
 
 revision = "0003"
 down_revision = "0002"
@@ -16,11 +17,8 @@ depends_on = None
 
 
 def upgrade() -> None:
-    known = {column["name"] for column in sa.inspect(op.get_bind()).get_columns("shipment_stops")}
-    for column in (
+    add_missing_columns(
+        "shipment_stops",
         sa.Column("missed_at_us", sa.BigInteger),
         sa.Column("missed_revision", sa.Integer, nullable=False, server_default="-1"),
-    ):
-        # As in 0002: a start that was killed between the two goes on from there.
-        if column.name not in known:
-            op.add_column("shipment_stops", column)
+    )

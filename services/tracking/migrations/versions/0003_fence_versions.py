@@ -19,19 +19,19 @@ depends_on = None
 
 
 def upgrade() -> None:
-    if "fence_versions" not in sa.inspect(op.get_bind()).get_table_names():
-        op.create_table(
-            "fence_versions",
-            sa.Column("tenant", sa.String(128), primary_key=True),
-            sa.Column("id", sa.String(128), primary_key=True),
-            sa.Column("version", sa.BigInteger, primary_key=True, autoincrement=False),
-            sa.Column("deleted", sa.Boolean(create_constraint=False), nullable=False),
-            sa.Column("body", sa.LargeBinary().with_variant(mysql.MEDIUMBLOB(), "mysql", "mariadb"), nullable=False),
-            sa.Column("made_at_us", sa.BigInteger, nullable=False),
-            **TABLE_OPTIONS,
-        )
-    if "ix_events_subject_time" not in {index["name"] for index in sa.inspect(op.get_bind()).get_indexes("events")}:
-        op.create_index("ix_events_subject_time", "events", ["tenant", "device_id", "subject_id", "observed_at_us"])
+    op.create_table(
+        "fence_versions",
+        sa.Column("tenant", sa.String(128), primary_key=True),
+        sa.Column("id", sa.String(128), primary_key=True),
+        sa.Column("version", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("deleted", sa.Boolean(create_constraint=False), nullable=False),
+        sa.Column("body", sa.LargeBinary().with_variant(mysql.MEDIUMBLOB(), "mysql", "mariadb"), nullable=False),
+        sa.Column("made_at_us", sa.BigInteger, nullable=False),
+        if_not_exists=True,
+        **TABLE_OPTIONS,
+    )
+    columns = ["tenant", "device_id", "subject_id", "observed_at_us"]
+    op.create_index("ix_events_subject_time", "events", columns, if_not_exists=True)
     # What there is now; again it changes nothing, for a start that was killed in between.
     ignore = "OR IGNORE" if op.get_bind().dialect.name == "sqlite" else "IGNORE"
     op.execute(
