@@ -111,6 +111,9 @@ class GrpcStreamServer:
         for peer in tuple(self._peers):
             peer.go_away()
         await self._until(lambda: not self._calls, self._grace_s)
+        # Callers that were asked to go away close by themselves. A connection that we close while they still send is
+        # reset, and takes along what they have not read yet: the last receipts.
+        await self._until(lambda: not self._peers, FAREWELL_S)
         for peer in tuple(self._peers):
             peer.close()
         await self._until(lambda: not self._peers, FAREWELL_S)
